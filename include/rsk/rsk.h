@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * rsk: sockets over RDMA.
+ *
+ * The calls below mirror POSIX sockets: same arguments, same results, same errno, with `rsk_` before
+ * the name. They speak the rsockets protocol of librdmacm, so either end of a connection may be a
+ * program that uses rsockets. Link with -lrsk.
+ *
+ * A descriptor returned by rsk_socket() or rsk_accept() is a kernel descriptor with a life of its
+ * own: hand it only to rsk_* calls, and to poll(2), epoll(7) or an event loop to learn when to look
+ * again. rsk_close() ends it; close(2) leaks the connection.
+ *
+ * Thread safety: every call may be made from any thread. On one socket one sender and one receiver
+ * run at the same time; two senders take turns, as do two receivers. rsk_close() may be called while
+ * other threads are inside calls on the socket: those fail with EBADF or ECONNABORTED, never crash.
+ *
+ * Blocking calls honour O_NONBLOCK, MSG_DONTWAIT, SO_RCVTIMEO and SO_SNDTIMEO. A signal whose handler was
+ * installed without SA_RESTART interrupts them with EINTR when nothing was transferred yet.
+ *
+ * Every call sets errno when it returns -1. Besides the causes listed with each, all calls fail with
+ *   EBADF   fd is not an open rsk descriptor (also: inherited over fork)
+ * and the calls that take addresses or buffers with
+ *   EFAULT  a pointer that must not be NULL is NULL.
+ */
+#ifndef RSK_RSK_H
+#define RSK_RSK_H
+
+#include <poll.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Socket options of level SOL_RDMA, with upstream's values. All take an int, in the unit named, and
+ * can be set until connecting or listening; accepted sockets inherit them from their listener. */
+#ifndef SOL_RDMA
+#define SOL_RDMA 0x10000
+enum {
+	RDMA_SQSIZE = 0,    /* send queue, entries: 16 .. 65534, default 384 */
+	RDMA_RQSIZE = 1,    /* receive credits, entries: 16 .. 65534, default 384 */
+	RDMA_INLINE = 2,    /* largest inline send, bytes: 0 .. what the device can, default 64 */
+	RDMA_IOMAPSIZE = 3, /* reserved for direct mappings: only 0 */
+};
+#endif
+
+/**
+ * rsk_socket - create a stream socket that connects over RDMA.
+ * @domain:   AF_INET or AF_INET6
+ * @type:     SOCK_STREAM, optionally with SOCK_NONBLOCK and SOCK_CLOEXEC
+ * @protocol: 0 or IPPROTO_TCP
+ *
+ * Returns a descriptor, or -1 with errno:
+ *   EAFNOSUPPORT     another domain
+ *   EPROTONOSUPPORT  another protocol, or SOCK_DGRAM
+ *   EINVAL           an unknown type, or unknown bits in it
+ *   EMFILE, ENFILE   out of descriptors
+ *   ENOMEM           out of memory
+ *   ENODEV           no RDMA device, or the RDMA connection manager is not there (rdma_ucm not loaded)
+ * Never blocks. Source: POSIX socket().
+ */
+int rsk_socket(int domain, int type, int protocol);
+
+/**
+ * rsk_bind - give the socket a local address.
+ * @addr:    an address of an RDMA device of this host, or the wildcard address; port 0 picks one
+ * @addrlen: bytes of @addr
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL         already bound, connecting or connected; @addrlen too short
+ *   EAFNOSUPPORT   the family is not the socket's
+ *   EADDRINUSE     the port is taken
+ *   EADDRNOTAVAIL  not an address of this host
+ *   ENODEV         an address of this host that no RDMA device serves (127.0.0.1 is one)
+ *   EACCES         a privileged port
+ * Never blocks. Source: POSIX bind().
+ */
+int rsk_bind(int fd, const struct sockaddr *addr, socklen_t addrlen);
+
+/**
+ * rsk_listen - wait for connections.
+ * @backlog: how many connections may be open and not yet accepted, clipped to 1 .. 4096. As many
+ *           again are kept waiting unanswered until there is room; the rest is refused.
+ *
+ * An unbound socket is bound to the wildcard address and a free port. A second call changes the
+ * backlog. Returns 0, or -1 with errno:
+ *   EINVAL      connecting or connected
+ *   EADDRINUSE  the port is taken
+ *   ENODEV      no RDMA device
+ * Never blocks. Source: POSIX listen().
+ */
+int rsk_listen(int fd, int backlog);
+
+/**
+ * rsk_accept - take the oldest established connection of a listener.
+ * @addr:    the peer's address is stored here, unless NULL
+ * @addrlen: in: room at @addr in bytes; out: the address's size, even when it was cut
+ *
+ * The new socket is blocking and has no close-on-exec flag; its options are the listener's.
+ * Returns its descriptor, or -1 with errno:
+ *   EINVAL          not listening; @addrlen negative
+ *   EAGAIN          O_NONBLOCK, and no connection is ready
+ *   EMFILE, ENFILE  out of descriptors; the connection stays in the queue
+ *   EINTR           a signal came first
+ *   ECONNABORTED    the socket was closed by another thread
+ * Blocks unless O_NONBLOCK. Source: POSIX accept().
+ */
+int rsk_accept(int fd, struct sockaddr *addr, socklen_t *addrlen);
+
+/**
+ * rsk_accept4 - rsk_accept() with flags for the new socket.
+ * @flags: SOCK_NONBLOCK, SOCK_CLOEXEC; others fail with EINVAL
+ *
+ * Source: accept4(2).
+ */
+int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
+
+/**
+ * rsk_connect - connect to a listener.
+ * @addr:    its address
+ * @addrlen: bytes of @addr
+ *
+ * Address and route are resolved again and again within the connect time limit (30 s). Returns 0,
+ * or -1 with errno:
+ *   EINPROGRESS      O_NONBLOCK: under way. The descriptor becomes writable when it is decided, then
+ *                    SO_ERROR tells how
+ *   EALREADY         under way from an earlier call
+ *   EISCONN          connected already
+ *   EINVAL           listening; @addrlen too short
+ *   EAFNOSUPPORT     the family is not the socket's
+ *   ECONNREFUSED     the peer refused, or nobody listens
+ *   ETIMEDOUT        no answer within the limit
+ *   EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ENODEV
+ *                    no RDMA device leads there (127.0.0.1 is reached by none)
+ *   EPROTO           the peer answered something that is not the protocol
+ *   ENOTSUP          the peer speaks another version of it, or the device lacks what it needs
+ *   ENOMEM           out of memory, or of memory that may be registered (see ulimit -l)
+ *   EINTR            a signal came first; the connection goes on being made
+ *   ECONNABORTED     the socket was closed by another thread
+ * rsk_error() has the whole story. A failed socket can only be closed. Blocks unless O_NONBLOCK.
+ * Source: POSIX connect(); rsocket protocol, connection establishment.
+ */
+int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen);
+
+/**
+ * rsk_shutdown - end one or both directions.
+ * @how: SHUT_RD, SHUT_WR or SHUT_RDWR
+ *
+ * After SHUT_WR the peer reads what was sent before, then end of file. SHUT_RD is local: reads
+ * return what had arrived, then 0. Returns 0, or -1 with errno:
+ *   EINVAL    another @how
+ *   ENOTCONN  not connected
+ * Never blocks: what was sent goes out in the background. Source: POSIX shutdown(); rsocket protocol,
+ * shutdown and close.
+ */
+int rsk_shutdown(int fd, int how);
+
+/**
+ * rsk_close - close the descriptor.
+ *
+ * Returns at once; what was sent still goes out, for at most 10 s, in the background (and at exit(3),
+ * which waits for it). Unread data is dropped. Calls of other threads on the socket return.
+ * Connections of a listener that nobody accepted are closed too. Returns 0, or -1 with EBADF.
+ * Source: POSIX close().
+ */
+int rsk_close(int fd);
+
+/**
+ * rsk_send - send bytes.
+ * @buf:   not kept: may be reused on return
+ * @len:   bytes; 0 returns 0 and sends nothing
+ * @flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint); others fail with EOPNOTSUPP
+ *
+ * Returns the bytes accepted: all of them when blocking (fewer only if a signal, a time limit or a
+ * failure came in between), as many as there was room for otherwise. Or -1 with errno:
+ *   EAGAIN      non-blocking, or SO_SNDTIMEO passed, and there was room for nothing
+ *   ENOTCONN    not connected
+ *   EPIPE       the sending direction is shut down, or the peer closed; SIGPIPE is raised unless
+ *               MSG_NOSIGNAL
+ *   ECONNRESET  the peer died or gave up the connection
+ *   ETIMEDOUT   the peer no longer answers
+ *   EPROTO      the peer broke the protocol
+ *   ENOMEM      no memory could be registered for sending (see ulimit -l)
+ *   EINTR       a signal came first
+ * Source: POSIX send(); rsocket protocol, data path.
+ */
+ssize_t rsk_send(int fd, const void *buf, size_t len, int flags);
+
+/** rsk_sendto - rsk_send(); a destination fails with EISCONN. Source: POSIX sendto(). */
+ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+		   socklen_t addrlen);
+
+/**
+ * rsk_sendmsg - rsk_send() from several buffers.
+ *
+ * Also fails with EISCONN (msg_name given), EOPNOTSUPP (control data given), EMSGSIZE (msg_iovlen
+ * above IOV_MAX), EINVAL (lengths add up to more than SSIZE_MAX). Source: POSIX sendmsg().
+ */
+ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags);
+
+/** rsk_write - rsk_send() without flags. Source: POSIX write(). */
+ssize_t rsk_write(int fd, const void *buf, size_t len);
+
+/**
+ * rsk_writev - rsk_write() from several buffers.
+ * @iovcnt: 0 .. IOV_MAX, else EINVAL
+ *
+ * Source: POSIX writev().
+ */
+ssize_t rsk_writev(int fd, const struct iovec *iov, int iovcnt);
+
+/**
+ * rsk_recv - receive bytes.
+ * @len:   room at @buf, bytes; 0 returns 0 at once
+ * @flags: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_NOSIGNAL; others fail with EOPNOTSUPP
+ *
+ * Returns the bytes received: at least one when blocking, all of @len with MSG_WAITALL (fewer only if
+ * a signal, a time limit, a failure or the end came in between; MSG_PEEK never waits for more than
+ * one). 0 at end of file: the peer shut down its sending direction and all of it was read, or this
+ * side called rsk_shutdown(SHUT_RD). Or -1 with errno:
+ *   EAGAIN      non-blocking, or SO_RCVTIMEO passed, and nothing has arrived
+ *   ENOTCONN    not connected
+ *   ECONNRESET  the peer died or gave up the connection without ending it in order
+ *   ETIMEDOUT   the peer no longer answers
+ *   EPROTO      the peer broke the protocol
+ *   EINTR       a signal came first
+ * What had arrived before a failure is delivered first; a failure is never reported as 0.
+ * Source: POSIX recv(); rsocket protocol, data path.
+ */
+ssize_t rsk_recv(int fd, void *buf, size_t len, int flags);
+
+/**
+ * rsk_recvfrom - rsk_recv() that also tells the peer's address.
+ * @addr, @addrlen: as in rsk_accept()
+ *
+ * Source: POSIX recvfrom().
+ */
+ssize_t rsk_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
+		     socklen_t *addrlen);
+
+/**
+ * rsk_recvmsg - rsk_recv() into several buffers.
+ *
+ * msg_namelen, msg_controllen and msg_flags are set to 0. Also fails with EMSGSIZE (msg_iovlen above
+ * IOV_MAX), EINVAL (lengths add up to more than SSIZE_MAX). Source: POSIX recvmsg().
+ */
+ssize_t rsk_recvmsg(int fd, struct msghdr *msg, int flags);
+
+/** rsk_read - rsk_recv() without flags. Source: POSIX read(). */
+ssize_t rsk_read(int fd, void *buf, size_t len);
+
+/** rsk_readv - rsk_read() into several buffers; iovcnt 0 .. IOV_MAX, else EINVAL. Source: POSIX readv(). */
+ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt);
+
+/**
+ * rsk_poll - wait until one of several descriptors is ready.
+ * @fds:     rsk descriptors and kernel descriptors, mixed; negative ones are skipped
+ * @nfds:    how many
+ * @timeout: milliseconds; 0 looks once, negative waits for ever
+ *
+ * Bits appear as on a TCP socket: POLLIN (data, end of file, a connection to accept, a failure),
+ * POLLOUT (a send would be accepted, or a connect was decided), POLLRDHUP (the peer ended its direction),
+ * POLLHUP (both directions ended), POLLERR (the connection failed), POLLNVAL (not open).
+ * Returns how many have bits, 0 when the time passed, or -1 with errno:
+ *   EINTR   a signal came first (whatever SA_RESTART says, as poll(2))
+ *   EINVAL  @nfds above the limit of open files
+ *   ENOMEM  out of memory
+ * Source: POSIX poll().
+ */
+int rsk_poll(struct pollfd *fds, nfds_t nfds, int timeout);
+
+/** rsk_getsockname - the local address; the wildcard before binding. Source: POSIX getsockname(). */
+int rsk_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen);
+
+/** rsk_getpeername - the peer's address; ENOTCONN when there is none. Source: POSIX getpeername(). */
+int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
+
+/**
+ * rsk_setsockopt - set an option.
+ *
+ *   level, name                  value               meaning
+ *   SOL_SOCKET   SO_REUSEADDR    int                 bind to a port that an old connection still holds
+ *                SO_RCVBUF       int, bytes          receive buffer: doubled as in Linux, then fixed; before
+ *                                                    connecting only. Not set, it grows with the traffic
+ *                SO_SNDBUF       int, bytes          send buffer: doubled as in Linux; before connecting
+ *                SO_RCVTIMEO     struct timeval      limit of a blocking receive or accept, 0 none
+ *                SO_SNDTIMEO     struct timeval      limit of a blocking send or connect, 0 none
+ *                SO_LINGER       struct linger       stored
+ *                SO_KEEPALIVE    int                 stored
+ *                SO_OOBINLINE    int                 stored
+ *   IPPROTO_TCP  TCP_NODELAY     int                 stored: a send always leaves at once
+ *   IPPROTO_IPV6 IPV6_V6ONLY     int                 before binding
+ *   SOL_RDMA     RDMA_*          int                 see above; before connecting or listening
+ *
+ * Returns 0, or -1 with errno:
+ *   ENOPROTOOPT  unknown, or read-only
+ *   EINVAL       @optlen too short, value out of range, or too late
+ *   EDOM         a time limit with microseconds out of range
+ * Source: POSIX setsockopt(); rsocket API.
+ */
+int rsk_setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen);
+
+/**
+ * rsk_getsockopt - read an option.
+ * @optlen: in: room at @optval in bytes; out: bytes stored
+ *
+ * All of rsk_setsockopt(), and: SO_ERROR (the pending failure, which is cleared), SO_TYPE, SO_DOMAIN,
+ * SO_PROTOCOL, SO_ACCEPTCONN, TCP_MAXSEG (RDMA path MTU, bytes). Returns 0, or -1 with ENOPROTOOPT, EINVAL.
+ * Source: POSIX getsockopt().
+ */
+int rsk_getsockopt(int fd, int level, int optname, void *optval, socklen_t *optlen);
+
+/**
+ * rsk_fcntl - F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD, F_SETFD (FD_CLOEXEC).
+ *
+ * Returns the value asked for, or 0, or -1 with errno EINVAL for other commands. Source: POSIX fcntl().
+ */
+int rsk_fcntl(int fd, int cmd, ... /* int arg */);
+
+/**
+ * rsk_error - why the last operation on this socket failed, in words.
+ * @buf: the text, always terminated, for example
+ *       "connect to 10.0.0.2:7471: refused: nobody listens there (ECONNREFUSED)"; "" when nothing failed
+ * @len: bytes at @buf
+ *
+ * Returns 0, or -1 with EBADF, EINVAL (@len is 0). Never blocks.
+ */
+int rsk_error(int fd, char *buf, size_t len);
+
+/** rsk_version - version of the library that runs, for example "0.1.0". Never fails. */
+const char *rsk_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The public calls: descriptor to object, argument checks, and the only place that sets errno.
+ * Inside the library results are 0 or a negative errno.
+ */
+#include <rsk/rsk.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fdtab.h"
+#include "log.h"
+#include "sock.h"
+#include "stream.h"
+
+enum {
+	BACKLOG_MAX = 4096,
+	SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE,
+	RECV_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK | MSG_WAITALL,
+};
+
+static ssize_t result(ssize_t ret)
+{
+	if (ret >= 0)
+		return ret;
+	errno = (int)-ret;
+	return -1;
+}
+
+static struct rsk_sock *get(int fd)
+{
+	struct rsk_sock *sk = rsk_fd_get(fd);
+
+	if (!sk)
+		errno = EBADF;
+	return sk;
+}
+
+static ssize_t put(int fd, ssize_t ret)
+{
+	rsk_fd_put(fd);
+	return result(ret);
+}
+
+/* Life of the process */
+
+static void forget_parent(void)
+{
+	rsk_sock_forget_all();
+	rsk_progress_forget();
+	rsk_cm_forget();
+	rsk_device_forget();
+}
+
+static void watch_fork(void)
+{
+	pthread_atfork(NULL, NULL, forget_parent);
+}
+
+/* As the kernel does for TCP: what was accepted is delivered even when the program ends. */
+__attribute__((destructor)) static void at_exit(void)
+{
+	rsk_sock_close_all();
+	rsk_device_each(rsk_pool_trim);
+}
+
+const char *rsk_version(void)
+{
+	return PACKAGE_VERSION;
+}
+
+/* Addresses */
+
+static int check_addr(const struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
+{
+	if (!addr)
+		return -EFAULT;
+	if (len < sizeof(addr->sa_family))
+		return -EINVAL;
+	if (addr->sa_family != sk->domain)
+		return -EAFNOSUPPORT;
+	if (len < (sk->domain == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)))
+		return -EINVAL;
+	return 0;
+}
+
+static int check_addr_room(const void *addr, const socklen_t *len)
+{
+	if (!addr)
+		return 0;
+	if (!len)
+		return -EFAULT;
+	return *len > INT_MAX ? -EINVAL : 0;
+}
+
+static void put_addr(const struct sockaddr_storage *from, struct sockaddr *addr, socklen_t *len)
+{
+	socklen_t size = from->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) :
+						       sizeof(struct sockaddr_in);
+
+	if (!addr)
+		return;
+	memcpy(addr, from, *len < size ? *len : size);
+	*len = size;
+}
+
+/* Opening */
+
+int rsk_socket(int domain, int type, int protocol)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int flags = type & (SOCK_NONBLOCK | SOCK_CLOEXEC), ret;
+	struct rsk_sock *sk;
+
+	if (domain != AF_INET && domain != AF_INET6)
+		return (int)result(-EAFNOSUPPORT);
+	if ((type & ~flags) == SOCK_DGRAM)
+		return (int)result(-EPROTONOSUPPORT);
+	if ((type & ~flags) != SOCK_STREAM)
+		return (int)result(-EINVAL);
+	if (protocol && protocol != IPPROTO_TCP)
+		return (int)result(-EPROTONOSUPPORT);
+
+	pthread_once(&once, watch_fork);
+	ret = rsk_cm_start();
+	if (ret)
+		return (int)result(ret);
+	sk = rsk_sock_new(domain);
+	if (!sk)
+		return (int)result(-ENOMEM);
+	atomic_store(&sk->nonblock, (flags & SOCK_NONBLOCK) != 0);
+	ret = rsk_sock_publish(sk, flags & SOCK_CLOEXEC);
+	if (ret < 0)
+		rsk_sock_unref(sk);
+	return (int)result(ret);
+}
+
+static int bind_sock(struct rsk_sock *sk, const struct sockaddr *addr)
+{
+	int ret = -EINVAL;
+
+	pthread_mutex_lock(&sk->setup_lock);
+	if (sk->state == RSK_IDLE && !sk->bound) {
+		ret = rsk_cm_bind(sk, addr);
+		sk->bound = !ret;
+	}
+	pthread_mutex_unlock(&sk->setup_lock);
+	return ret;
+}
+
+int rsk_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret;
+
+	if (!sk)
+		return -1;
+	ret = check_addr(sk, addr, addrlen);
+	return (int)put(fd, ret ? ret : bind_sock(sk, addr));
+}
+
+int rsk_listen(int fd, int backlog)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret = -EINVAL;
+
+	if (!sk)
+		return -1;
+	if (backlog < 1)
+		backlog = 1;
+	pthread_mutex_lock(&sk->setup_lock);
+	if (sk->state == RSK_IDLE || sk->state == RSK_LISTENING)
+		ret = rsk_cm_listen(sk, backlog < BACKLOG_MAX ? backlog : BACKLOG_MAX);
+	pthread_mutex_unlock(&sk->setup_lock);
+	return (int)put(fd, ret);
+}
+
+static bool can_accept(struct rsk_sock *sk)
+{
+	return sk->cm.nready || sk->closed;
+}
+
+/* The oldest established connection, or NULL with *ret set. */
+static struct rsk_sock *take_connection(struct rsk_sock *sk, int *ret)
+{
+	struct rsk_sock *child = NULL;
+	int64_t deadline = 0;
+
+	*ret = 0;
+	pthread_mutex_lock(&sk->lock);
+	while (!*ret) {
+		if (sk->closed) {
+			*ret = -ECONNABORTED;
+		} else if (sk->state != RSK_LISTENING) {
+			*ret = -EINVAL;
+		} else if ((child = rsk_cm_take_ready(sk))) {
+			break;
+		} else if (atomic_load(&sk->nonblock)) {
+			if (!rsk_sock_poll(sk, POLLIN, RSK_LOOK_AND_ARM))
+				*ret = -EAGAIN;
+		} else {
+			if (!deadline)
+				deadline = rsk_deadline(&sk->options.rcvtimeo);
+			*ret = rsk_sock_wait(sk, can_accept, false, deadline);
+		}
+	}
+	pthread_mutex_unlock(&sk->lock);
+	return child;
+}
+
+static int accept_sock(struct rsk_sock *sk, struct sockaddr *addr, socklen_t *addrlen, int flags)
+{
+	struct sockaddr_storage peer;
+	struct rsk_sock *child;
+	int ret;
+
+	child = take_connection(sk, &ret);
+	if (!child)
+		return ret;
+	peer = child->peer;
+	atomic_store(&child->nonblock, (flags & SOCK_NONBLOCK) != 0);
+	ret = rsk_sock_publish(child, flags & SOCK_CLOEXEC);
+	if (ret < 0) {
+		pthread_mutex_lock(&sk->lock);
+		rsk_cm_return_ready(sk, child);
+		pthread_mutex_unlock(&sk->lock);
+		return ret;
+	}
+	put_addr(&peer, addr, addrlen);
+	return ret;
+}
+
+int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret;
+
+	if (!sk)
+		return -1;
+	ret = flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC) ? -EINVAL : check_addr_room(addr, addrlen);
+	return (int)put(fd, ret ? ret : accept_sock(sk, addr, addrlen, flags));
+}
+
+int rsk_accept(int fd, struct sockaddr *addr, socklen_t *addrlen)
+{
+	return rsk_accept4(fd, addr, addrlen, 0);
+}
+
+static bool connect_decided(struct rsk_sock *sk)
+{
+	return sk->state >= RSK_CONNECTED || sk->closed;
+}
+
+/* May this socket connect? 0: yes, and it is claimed. 1: it is at it already. State lock held. */
+static int claim(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
+{
+	int err;
+
+	switch (sk->state) {
+	case RSK_IDLE:
+		sk->state = RSK_RESOLVE_ADDR;
+		memcpy(&sk->peer, addr, len < sizeof(sk->peer) ? len : sizeof(sk->peer));
+		return 0;
+	case RSK_LISTENING:
+		return -EINVAL;
+	case RSK_CONNECTED:
+	case RSK_ENDED:
+		return -EISCONN;
+	case RSK_FAILED:
+		err = sk->pending_error ? sk->pending_error : ECONNABORTED;
+		sk->pending_error = 0;
+		return -err;
+	default:
+		return atomic_load(&sk->nonblock) ? -EALREADY : 1;
+	}
+}
+
+static int start_connect(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
+{
+	int ret;
+
+	pthread_mutex_lock(&sk->setup_lock);
+	pthread_mutex_lock(&sk->lock);
+	ret = claim(sk, addr, len);
+	pthread_mutex_unlock(&sk->lock);
+	if (!ret)
+		ret = rsk_cm_connect(sk);
+	pthread_mutex_unlock(&sk->setup_lock);
+	return ret < 0 ? ret : 0;
+}
+
+static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
+{
+	int ret = start_connect(sk, addr, len);
+
+	pthread_mutex_lock(&sk->lock);
+	if (!ret && !connect_decided(sk))
+		ret = atomic_load(&sk->nonblock) ? -EAGAIN :
+		      rsk_sock_wait(sk, connect_decided, false, rsk_deadline(&sk->options.sndtimeo));
+	if (ret == -EAGAIN)
+		ret = -EINPROGRESS;
+	if (!ret && sk->closed)
+		ret = -ECONNABORTED;
+	if (!ret && sk->state == RSK_FAILED)
+		ret = -(sk->pending_error ? sk->pending_error : sk->failure);
+	/* A failure that is returned is not pending any more. */
+	if (ret == -sk->pending_error)
+		sk->pending_error = 0;
+	pthread_mutex_unlock(&sk->lock);
+	return ret;
+}
+
+int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret;
+
+	if (!sk)
+		return -1;
+	ret = check_addr(sk, addr, addrlen);
+	return (int)put(fd, ret ? ret : connect_sock(sk, addr, addrlen));
+}
+
+/* Ending */
+
+int rsk_shutdown(int fd, int how)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret = 0;
+
+	if (!sk)
+		return -1;
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return (int)put(fd, -EINVAL);
+	pthread_mutex_lock(&sk->lock);
+	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
+		ret = -ENOTCONN;
+	pthread_mutex_unlock(&sk->lock);
+	if (!ret)
+		rsk_stream_shutdown(sk, how);
+	return (int)put(fd, ret);
+}
+
+int rsk_close(int fd)
+{
+	struct rsk_sock *sk = get(fd);
+
+	if (!sk)
+		return -1;
+	return (int)put(fd, rsk_sock_close(fd, sk) ? 0 : -EBADF);
+}
+
+/* Data */
+
+/* The bytes that the buffers hold together, or -errno. */
+static ssize_t check_iov(const struct iovec *iov, size_t count)
+{
+	size_t total = 0;
+
+	if (count && !iov)
+		return -EFAULT;
+	for (size_t i = 0; i < count; i++) {
+		if (iov[i].iov_len > SSIZE_MAX - total)
+			return -EINVAL;
+		if (iov[i].iov_len && !iov[i].iov_base)
+			return -EFAULT;
+		total += iov[i].iov_len;
+	}
+	return (ssize_t)total;
+}
+
+static ssize_t send_iov(int fd, const struct iovec *iov, size_t count, int flags)
+{
+	struct rsk_sock *sk = get(fd);
+	ssize_t ret;
+
+	if (!sk)
+		return -1;
+	ret = flags & ~SEND_FLAGS ? -EOPNOTSUPP : check_iov(iov, count);
+	if (ret > 0)
+		ret = rsk_stream_send(sk, iov, (int)count, flags);
+	if (ret == -EPIPE && !(flags & MSG_NOSIGNAL))
+		pthread_kill(pthread_self(), SIGPIPE);
+	return put(fd, ret);
+}
+
+static ssize_t recv_iov(int fd, const struct iovec *iov, size_t count, int flags)
+{
+	struct rsk_sock *sk = get(fd);
+	ssize_t ret;
+
+	if (!sk)
+		return -1;
+	ret = flags & ~RECV_FLAGS ? -EOPNOTSUPP : check_iov(iov, count);
+	if (ret > 0)
+		ret = rsk_stream_recv(sk, iov, (int)count, flags);
+	return put(fd, ret);
+}
+
+ssize_t rsk_send(int fd, const void *buf, size_t len, int flags)
+{
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+
+	return send_iov(fd, &iov, 1, flags);
+}
+
+ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+		   socklen_t addrlen)
+{
+	struct rsk_sock *sk;
+
+	if (!addr && !addrlen)
+		return rsk_send(fd, buf, len, flags);
+	sk = get(fd);
+	return sk ? put(fd, -EISCONN) : -1;
+}
+
+ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret = 0;
+
+	if (!sk)
+		return -1;
+	if (!msg)
+		ret = -EFAULT;
+	else if (msg->msg_iovlen > IOV_MAX)
+		ret = -EMSGSIZE;
+	else if (msg->msg_name)
+		ret = -EISCONN;
+	else if (msg->msg_control && msg->msg_controllen)
+		ret = -EOPNOTSUPP;
+	if (put(fd, ret))
+		return -1;
+	return send_iov(fd, msg->msg_iov, msg->msg_iovlen, flags);
+}
+
+ssize_t rsk_write(int fd, const void *buf, size_t len)
+{
+	return rsk_send(fd, buf, len, 0);
+}
+
+/* EBADF comes before EINVAL, as in the kernel. */
+static bool bad_count(int fd, int iovcnt)
+{
+	if (iovcnt >= 0 && iovcnt <= IOV_MAX)
+		return false;
+	if (get(fd))
+		put(fd, -EINVAL);
+	return true;
+}
+
+ssize_t rsk_writev(int fd, const struct iovec *iov, int iovcnt)
+{
+	return bad_count(fd, iovcnt) ? -1 : send_iov(fd, iov, (size_t)iovcnt, 0);
+}
+
+ssize_t rsk_recv(int fd, void *buf, size_t len, int flags)
+{
+	struct iovec iov = { buf, len };
+
+	return recv_iov(fd, &iov, 1, flags);
+}
+
+ssize_t rsk_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
+		     socklen_t *addrlen)
+{
+	int ret = check_addr_room(addr, addrlen);
+	ssize_t n;
+
+	if (ret) {
+		if (get(fd))
+			put(fd, ret);
+		return -1;
+	}
+	n = rsk_recv(fd, buf, len, flags);
+	if (n >= 0 && addr)
+		rsk_getpeername(fd, addr, addrlen);
+	return n;
+}
+
+ssize_t rsk_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct rsk_sock *sk = get(fd);
+	ssize_t n;
+
+	if (!sk)
+		return -1;
+	if (put(fd, !msg ? -EFAULT : msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : 0))
+		return -1;
+	n = recv_iov(fd, msg->msg_iov, msg->msg_iovlen, flags);
+	if (n >= 0) {
+		msg->msg_namelen = 0;
+		msg->msg_controllen = 0;
+		msg->msg_flags = 0;
+	}
+	return n;
+}
+
+ssize_t rsk_read(int fd, void *buf, size_t len)
+{
+	return rsk_recv(fd, buf, len, 0);
+}
+
+ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt)
+{
+	return bad_count(fd, iovcnt) ? -1 : recv_iov(fd, iov, (size_t)iovcnt, 0);
+}
+
+/* Names, options, flags */
+
+int rsk_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen)
+{
+	struct sockaddr_storage local;
+	struct rsk_sock *sk = get(fd);
+	int ret;
+
+	if (!sk)
+		return -1;
+	ret = addr ? check_addr_room(addr, addrlen) : -EFAULT;
+	if (!ret) {
+		pthread_mutex_lock(&sk->lock);
+		local = sk->local;
+		pthread_mutex_unlock(&sk->lock);
+		put_addr(&local, addr, addrlen);
+	}
+	return (int)put(fd, ret);
+}
+
+int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
+{
+	struct sockaddr_storage peer;
+	struct rsk_sock *sk = get(fd);
+	int ret;
+
+	if (!sk)
+		return -1;
+	ret = addr ? check_addr_room(addr, addrlen) : -EFAULT;
+	if (!ret) {
+		pthread_mutex_lock(&sk->lock);
+		peer = sk->peer;
+		if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
+			ret = -ENOTCONN;
+		pthread_mutex_unlock(&sk->lock);
+	}
+	if (!ret)
+		put_addr(&peer, addr, addrlen);
+	return (int)put(fd, ret);
+}
+
+int rsk_setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret = -EFAULT;
+
+	if (!sk)
+		return -1;
+	if (optval) {
+		pthread_mutex_lock(&sk->lock);
+		ret = rsk_option_set(sk, level, optname, optval, optlen);
+		pthread_mutex_unlock(&sk->lock);
+	}
+	return (int)put(fd, ret);
+}
+
+int rsk_getsockopt(int fd, int level, int optname, void *optval, socklen_t *optlen)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret = -EFAULT;
+
+	if (!sk)
+		return -1;
+	if (optval && optlen) {
+		pthread_mutex_lock(&sk->lock);
+		ret = rsk_option_get(sk, level, optname, optval, optlen);
+		pthread_mutex_unlock(&sk->lock);
+	}
+	return (int)put(fd, ret);
+}
+
+int rsk_fcntl(int fd, int cmd, ...)
+{
+	struct rsk_sock *sk = get(fd);
+	va_list args;
+	int arg = 0, ret;
+
+	if (!sk)
+		return -1;
+	if (cmd == F_SETFL || cmd == F_SETFD) {
+		va_start(args, cmd);
+		arg = va_arg(args, int);
+		va_end(args);
+	}
+	switch (cmd) {
+	case F_GETFL:
+		ret = O_RDWR | (atomic_load(&sk->nonblock) ? O_NONBLOCK : 0);
+		break;
+	case F_SETFL:
+		atomic_store(&sk->nonblock, (arg & O_NONBLOCK) != 0);
+		ret = 0;
+		break;
+	case F_GETFD:
+	case F_SETFD:
+		ret = fcntl(fd, cmd, arg);
+		ret = ret < 0 ? -errno : ret;
+		break;
+	default:
+		ret = -EINVAL;
+	}
+	return (int)put(fd, ret);
+}
+
+int rsk_error(int fd, char *buf, size_t len)
+{
+	struct rsk_sock *sk = get(fd);
+
+	if (!sk)
+		return -1;
+	if (!buf || !len)
+		return (int)put(fd, buf ? -EINVAL : -EFAULT);
+	pthread_mutex_lock(&sk->lock);
+	strncpy(buf, sk->error_text, len - 1);
+	buf[len - 1] = '\0';
+	pthread_mutex_unlock(&sk->lock);
+	return (int)put(fd, 0);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Socket options: every one that a socket has is a row of the table in options.c. */
+#ifndef RSK_OPTIONS_H
+#define RSK_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+struct rsk_sock;
+
+struct rsk_options {
+	int sq_size, rq_size;        /* entries */
+	int inline_size;             /* bytes */
+	int sndbuf;                  /* bytes */
+	int rcvbuf;                  /* bytes; 0: segments start small and grow */
+	int reuseaddr, v6only, keepalive, oobinline, nodelay;
+	struct linger linger;
+	struct timeval rcvtimeo, sndtimeo;
+};
+
+extern const struct rsk_options rsk_options_default;
+
+/* Under the state lock. 0 or -errno. */
+int rsk_option_set(struct rsk_sock *sk, int level, int name, const void *value, socklen_t len);
+int rsk_option_get(struct rsk_sock *sk, int level, int name, void *value, socklen_t *len);
+
+#endif

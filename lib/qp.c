@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Verbs: see qp.h. Functions return 0 or a negative errno, however verbs reports it. */
+#include "qp.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rsk_device *devices;
+
+static struct rsk_device *open_device(struct ibv_context *verbs)
+{
+	struct rsk_device *dev = calloc(1, sizeof(*dev));
+	struct ibv_device_attr attr;
+
+	if (!dev)
+		return NULL;
+	dev->verbs = verbs;
+	dev->name = ibv_get_device_name(verbs->device);
+	dev->max_qp_wr = RSK_QP_SIZE_MAX;
+	pthread_mutex_init(&dev->pool_lock, NULL);
+	if (!ibv_query_device(verbs, &attr))
+		dev->max_qp_wr = attr.max_qp_wr;
+	dev->pd = ibv_alloc_pd(verbs);
+	if (!dev->pd) {
+		free(dev);
+		return NULL;
+	}
+	return dev;
+}
+
+struct rsk_device *rsk_device_get(struct ibv_context *verbs)
+{
+	struct rsk_device *dev;
+
+	pthread_mutex_lock(&devices_lock);
+	for (dev = devices; dev && dev->verbs != verbs; dev = dev->next)
+		;
+	if (!dev) {
+		dev = open_device(verbs);
+		if (dev) {
+			dev->next = devices;
+			devices = dev;
+		}
+	}
+	pthread_mutex_unlock(&devices_lock);
+	return dev;
+}
+
+void rsk_device_forget(void)
+{
+	pthread_mutex_init(&devices_lock, NULL);
+	devices = NULL;
+}
+
+void rsk_device_each(void (*fn)(struct rsk_device *))
+{
+	pthread_mutex_lock(&devices_lock);
+	for (struct rsk_device *dev = devices; dev; dev = dev->next)
+		fn(dev);
+	pthread_mutex_unlock(&devices_lock);
+}
+
+int rsk_mem_alloc(struct rsk_mem *mem, struct rsk_device *dev, size_t len, bool remote)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t room = (len + page - 1) & ~(page - 1);
+	int access = IBV_ACCESS_LOCAL_WRITE | (remote ? IBV_ACCESS_REMOTE_WRITE : 0);
+	int err;
+
+	/* Whole pages of its own: rdma-core marks registered pages not to be copied on fork. */
+	mem->addr = aligned_alloc(page, room);
+	if (!mem->addr)
+		return -ENOMEM;
+	memset(mem->addr, 0, room);
+	mem->len = len;
+	mem->mr = ibv_reg_mr(dev->pd, mem->addr, len, access);
+	if (mem->mr)
+		return 0;
+
+	err = errno;
+	free(mem->addr);
+	*mem = (struct rsk_mem){ 0 };
+	rsk_log(RSK_LOG_WARN, "%s: cannot register %zu bytes: %s%s", dev->name, len, strerror(err),
+		err == ENOMEM ? " (raise the memory-lock limit: ulimit -l)" : "");
+	return -err;
+}
+
+void rsk_mem_free(struct rsk_mem *mem)
+{
+	if (!mem->mr)
+		return;
+	ibv_dereg_mr(mem->mr);
+	free(mem->addr);
+	*mem = (struct rsk_mem){ 0 };
+}
+
+static int make_cq(struct rsk_qp *qp, enum rsk_cq which, uint32_t entries)
+{
+	qp->cq[which] = ibv_create_cq(qp->dev->verbs, (int)entries, (void *)(uintptr_t)which,
+				      qp->channel, 0);
+	return qp->cq[which] ? 0 : -errno;
+}
+
+static uint32_t at_most(uint32_t want, int limit)
+{
+	return limit > 0 && want > (uint32_t)limit ? (uint32_t)limit : want;
+}
+
+int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint16_t credits,
+		   uint32_t max_inline, struct ibv_qp_init_attr *attr)
+{
+	int flags, ret;
+
+	*qp = (struct rsk_qp){ .dev = dev };
+	pthread_mutex_init(&qp->post_lock, NULL);
+	qp->sq_size = at_most((uint32_t)sq + RSK_QP_CTRL, dev->max_qp_wr);
+	qp->rq_size = at_most((uint32_t)credits + RSK_QP_SPARE_RECVS, dev->max_qp_wr);
+
+	qp->channel = ibv_create_comp_channel(dev->verbs);
+	if (!qp->channel) {
+		ret = -errno;
+		goto destroy;
+	}
+	/* Threads sleep on the descriptor that holds the channel; reading it must never block. */
+	flags = fcntl(qp->channel->fd, F_GETFL);
+	if (flags < 0 || fcntl(qp->channel->fd, F_SETFL, flags | O_NONBLOCK)) {
+		ret = -errno;
+		goto destroy;
+	}
+	ret = make_cq(qp, RSK_CQ_RX, qp->rq_size);
+	if (!ret)
+		ret = make_cq(qp, RSK_CQ_TX, qp->sq_size);
+	if (ret)
+		goto destroy;
+
+	*attr = (struct ibv_qp_init_attr){
+		.send_cq = qp->cq[RSK_CQ_TX],
+		.recv_cq = qp->cq[RSK_CQ_RX],
+		.qp_type = IBV_QPT_RC,
+		.cap = {
+			.max_send_wr = qp->sq_size,
+			.max_recv_wr = qp->rq_size,
+			.max_send_sge = 2,
+			.max_recv_sge = 1,
+			.max_inline_data = max_inline,
+		},
+	};
+	return 0;
+
+destroy:
+	rsk_qp_destroy(qp);
+	return ret;
+}
+
+static int post_recvs(struct rsk_qp *qp, unsigned count)
+{
+	struct ibv_recv_wr wr[RSK_QP_BATCH], *bad;
+
+	while (count) {
+		unsigned n = count < RSK_QP_BATCH ? count : RSK_QP_BATCH;
+		int ret;
+
+		/* Messages are all immediate data: a receive needs no memory. */
+		for (unsigned i = 0; i < n; i++)
+			wr[i] = (struct ibv_recv_wr){ .next = i + 1 < n ? &wr[i + 1] : NULL };
+		ret = ibv_post_recv(qp->qp, wr, &bad);
+		if (ret)
+			return -ret;
+		count -= n;
+	}
+	return 0;
+}
+
+int rsk_qp_attach(struct rsk_qp *qp, struct ibv_qp *made, uint32_t max_inline)
+{
+	qp->qp = made;
+	qp->max_inline = max_inline;
+	return post_recvs(qp, qp->rq_size);
+}
+
+void rsk_qp_destroy(struct rsk_qp *qp)
+{
+	for (int i = 0; i < RSK_CQS; i++) {
+		if (!qp->cq[i])
+			continue;
+		if (qp->unacked[i])
+			ibv_ack_cq_events(qp->cq[i], qp->unacked[i]);
+		ibv_destroy_cq(qp->cq[i]);
+		qp->cq[i] = NULL;
+	}
+	if (qp->channel) {
+		ibv_destroy_comp_channel(qp->channel);
+		qp->channel = NULL;
+		pthread_mutex_destroy(&qp->post_lock);
+	}
+	qp->qp = NULL;
+}
+
+void rsk_qp_set_rnr_timer(struct rsk_qp *qp)
+{
+	struct ibv_qp_attr attr = { .min_rnr_timer = 12 }; /* 0.64 ms */
+
+	/* A matter of comfort: a device that refuses it works all the same. */
+	(void)ibv_modify_qp(qp->qp, &attr, IBV_QP_MIN_RNR_TIMER);
+}
+
+void rsk_qp_set_error(struct rsk_qp *qp)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+
+	if (!qp->qp)
+		return;
+	int ret = ibv_modify_qp(qp->qp, &attr, IBV_QP_STATE);
+	if (ret)
+		rsk_log(RSK_LOG_DEBUG, "QP %u: cannot move to the error state: %s", qp->qp->qp_num,
+			strerror(ret));
+}
+
+int rsk_qp_mtu(struct rsk_qp *qp)
+{
+	struct ibv_qp_init_attr init;
+	struct ibv_qp_attr attr;
+
+	if (!qp->qp || ibv_query_qp(qp->qp, &attr, IBV_QP_PATH_MTU, &init))
+		return 0;
+	return 128 << attr.path_mtu;
+}
+
+int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		 uint32_t msg, unsigned flags, uint32_t ring_len)
+{
+	struct ibv_send_wr *bad, wr = {
+		.sg_list = sge,
+		.num_sge = nsge,
+		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+		.send_flags = flags & RSK_POST_INLINE ? IBV_SEND_INLINE : 0,
+		.imm_data = htonl(msg),
+		.wr.rdma = { .remote_addr = to->addr, .rkey = to->key },
+	};
+	int ret;
+
+	pthread_mutex_lock(&qp->post_lock);
+	uint32_t seq = qp->posted + 1, position = qp->ring_posted + ring_len;
+
+	wr.wr_id = (uint64_t)seq << 32 | position;
+	if (flags & RSK_POST_SIGNALLED || seq - qp->signalled >= qp->sq_size / 4)
+		wr.send_flags |= IBV_SEND_SIGNALED;
+	ret = ibv_post_send(qp->qp, &wr, &bad);
+	if (!ret) {
+		__atomic_store_n(&qp->posted, seq, __ATOMIC_RELAXED);
+		qp->ring_posted = position;
+		if (wr.send_flags & IBV_SEND_SIGNALED)
+			qp->signalled = seq;
+	}
+	pthread_mutex_unlock(&qp->post_lock);
+	return -ret;
+}
+
+static int errno_of(enum ibv_wc_status status)
+{
+	switch (status) {
+	case IBV_WC_RETRY_EXC_ERR:
+	case IBV_WC_RNR_RETRY_EXC_ERR:
+	case IBV_WC_RESP_TIMEOUT_ERR:
+		return -ETIMEDOUT;
+	case IBV_WC_REM_ACCESS_ERR:
+	case IBV_WC_REM_INV_REQ_ERR:
+	case IBV_WC_REM_OP_ERR:
+	case IBV_WC_REM_ABORT_ERR:
+		return -ECONNRESET;
+	default:
+		return -EIO;
+	}
+}
+
+static void note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
+{
+	if (wc->status == IBV_WC_WR_FLUSH_ERR) {
+		qp->flushed = true;
+		return;
+	}
+	rsk_log(RSK_LOG_INFO, "QP %u: work request failed: %s (vendor code %#x)", qp->qp->qp_num,
+		ibv_wc_status_str(wc->status), wc->vendor_err);
+	if (!qp->error)
+		qp->error = errno_of(wc->status);
+}
+
+/* A CQE has been taken from this CQ: the arming, if any, is spent. */
+static void note_completion(struct rsk_qp *qp, enum rsk_cq which)
+{
+	qp->idle_looks = qp->quiet = 0;
+	if (qp->armed[which]) {
+		qp->armed[which] = false;
+		qp->fired[which]++;
+	}
+}
+
+int rsk_qp_poll_rx(struct rsk_qp *qp, uint32_t msg[static RSK_QP_BATCH])
+{
+	struct ibv_wc wc[RSK_QP_BATCH];
+	int n = ibv_poll_cq(qp->cq[RSK_CQ_RX], RSK_QP_BATCH, wc), count = 0;
+
+	if (n <= 0) {
+		if (n < 0)
+			qp->error = qp->error ? qp->error : -EIO;
+		return 0;
+	}
+	note_completion(qp, RSK_CQ_RX);
+	for (int i = 0; i < n; i++) {
+		if (wc[i].status != IBV_WC_SUCCESS) {
+			note_failure(qp, &wc[i]);
+			continue;
+		}
+		/* Anything else has no immediate value to look at, and no peer of the protocol sends it. */
+		if (wc[i].opcode != IBV_WC_RECV_RDMA_WITH_IMM) {
+			qp->error = qp->error ? qp->error : -EPROTO;
+			continue;
+		}
+		msg[count++] = ntohl(wc[i].imm_data);
+	}
+	qp->recvs_owed += (unsigned)count;
+	return count;
+}
+
+bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
+{
+	struct ibv_wc wc[RSK_QP_BATCH];
+	int n = ibv_poll_cq(qp->cq[RSK_CQ_TX], RSK_QP_BATCH, wc);
+	bool any = false;
+
+	if (n <= 0) {
+		if (n < 0)
+			qp->error = qp->error ? qp->error : -EIO;
+		return false;
+	}
+	note_completion(qp, RSK_CQ_TX);
+	for (int i = 0; i < n; i++) {
+		if (wc[i].status != IBV_WC_SUCCESS) {
+			note_failure(qp, &wc[i]);
+			continue;
+		}
+		qp->completed = (uint32_t)(wc[i].wr_id >> 32);
+		*ring_tail = (uint32_t)wc[i].wr_id;
+		any = true;
+	}
+	return any;
+}
+
+int rsk_qp_refill(struct rsk_qp *qp)
+{
+	unsigned owed = qp->recvs_owed;
+
+	/* Half of the spare receives may be missing: one chain and one doorbell for several. */
+	if (owed < RSK_QP_SPARE_RECVS / 2)
+		return 0;
+	qp->recvs_owed = 0;
+	return post_recvs(qp, owed);
+}
+
+int rsk_qp_arm(struct rsk_qp *qp, enum rsk_cq which)
+{
+	int ret;
+
+	if (qp->armed[which])
+		return 0;
+	ret = ibv_req_notify_cq(qp->cq[which], 0);
+	if (ret)
+		return -ret;
+	qp->armed[which] = true;
+	return 1;
+}
+
+static bool take_event(struct rsk_qp *qp)
+{
+	struct ibv_cq *cq;
+	void *context;
+
+	if (ibv_get_cq_event(qp->channel, &cq, &context))
+		return false;
+	unsigned which = (unsigned)(uintptr_t)context;
+	qp->unacked[which]++;
+	if (qp->fired[which])
+		qp->fired[which]--;
+	else
+		qp->armed[which] = false;
+	return true;
+}
+
+void rsk_qp_drain(struct rsk_qp *qp, bool readable)
+{
+	/* fired counts events that ought to come; one can be missing for a moment, or for good (a CQE
+	 * that was there before its CQ was armed). Guessing wrong leaves the descriptor readable, so
+	 * look after 16, 32, 64... drains even when none is expected. */
+	if (++qp->quiet >= 16 && !(qp->quiet & (qp->quiet - 1)))
+		readable = true;
+	while (readable || qp->fired[RSK_CQ_RX] || qp->fired[RSK_CQ_TX]) {
+		readable = false;
+		if (!take_event(qp)) {
+			qp->fired[RSK_CQ_RX] = qp->fired[RSK_CQ_TX] = 0;
+			break;
+		}
+	}
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Verbs: this is the only module that calls ibv_*. It owns registered memory, and of each connection
+ * the QP, its completion channel and its two CQs.
+ *
+ * Two CQs, not one: the completion of a send must not wake a thread that waits for data. Both raise
+ * their events on the one completion channel. RSK_CQ_RX is armed by who waits for anything from the
+ * peer, RSK_CQ_TX also by who waits for room to send.
+ *
+ * Sends are signalled only as often as the bookkeeping needs: a completion stands for all sends
+ * before it. The wr_id of a send holds its sequence number and the position in the send ring up to
+ * which memory is free once it has completed.
+ *
+ * Locks: polling, arming, draining and receive posting are done under the socket's state lock; sends
+ * are posted under a lock of their own (senders and the returner of credits share the SQ), so that no
+ * doorbell is rung under the state lock of a busy sender.
+ */
+#ifndef RSK_QP_H
+#define RSK_QP_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <infiniband/verbs.h>
+
+#include "wire.h"
+
+enum rsk_cq { RSK_CQ_RX, RSK_CQ_TX, RSK_CQS };
+
+enum {
+	RSK_QP_SIZE_MIN = 16,        /* protocol: smallest SQ and RQ */
+	RSK_QP_SIZE_MAX = 65534,
+	RSK_QP_CTRL = 8,             /* SQ entries that only control messages may use */
+	RSK_QP_SPARE_RECVS = 16,     /* receives beyond the credits, for control messages */
+	RSK_QP_BATCH = 16,           /* CQEs per poll, receives per post */
+};
+
+/* An opened device: one protection domain, and a pool of send memory. Never freed. */
+struct rsk_device {
+	struct rsk_device *next;
+	struct ibv_context *verbs;
+	struct ibv_pd *pd;
+	int max_qp_wr;
+	const char *name;
+	pthread_mutex_t pool_lock;   /* guards the next two; see pool.h */
+	struct rsk_chunk *pool;
+	size_t pool_bytes;
+};
+
+/* Registered memory. */
+struct rsk_mem {
+	uint8_t *addr;
+	size_t len;
+	struct ibv_mr *mr;
+};
+
+struct rsk_qp {
+	struct rsk_device *dev;
+	struct ibv_qp *qp;
+	struct ibv_comp_channel *channel;
+	struct ibv_cq *cq[RSK_CQS];
+	bool armed[RSK_CQS];         /* an event will follow the next CQE */
+	unsigned fired[RSK_CQS];     /* CQEs seen that have put, or will put, an event on the channel */
+	unsigned unacked[RSK_CQS];   /* events read; acknowledged before the CQ is destroyed */
+	unsigned quiet;              /* drains since the last unprompted look at the channel */
+	unsigned idle_looks;         /* polls without a completion; see sock.c */
+	unsigned recvs_owed;         /* receives reaped and not yet posted again */
+	uint32_t sq_size;            /* sends in flight at most, control messages included */
+	uint32_t rq_size;            /* receives posted */
+	uint32_t max_inline;
+
+	pthread_mutex_t post_lock;   /* guards the next three */
+	uint32_t posted;             /* sequence number of the last send */
+	uint32_t signalled;          /* ... of the last signalled one */
+	uint32_t ring_posted;        /* ring position of the last send that used the ring */
+
+	uint32_t completed;          /* sequence number up to which sends have completed */
+	int error;                   /* negative errno of the first failed completion */
+	bool grow_failed;            /* larger segments could not be registered; rx.lock */
+	bool flushed;                /* a work request was flushed: the QP is in the error state */
+};
+
+struct rsk_device *rsk_device_get(struct ibv_context *verbs);
+/* After fork: the parent's devices are not ours. */
+void rsk_device_forget(void);
+
+/* Calls @fn for each opened device. */
+void rsk_device_each(void (*fn)(struct rsk_device *));
+
+/* Allocates and registers page-aligned, zeroed memory. @remote: the peer may write to it. */
+int rsk_mem_alloc(struct rsk_mem *mem, struct rsk_device *dev, size_t len, bool remote);
+void rsk_mem_free(struct rsk_mem *mem);
+
+/* Creates channel and CQs and fills in @attr for the QP, which the CM creates; sizes are clipped to
+ * the device's. After that, rsk_qp_attach() or rsk_qp_destroy(). */
+int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint16_t credits,
+		   uint32_t max_inline, struct ibv_qp_init_attr *attr);
+/* Takes the QP that the CM made and posts the receives. */
+int rsk_qp_attach(struct rsk_qp *qp, struct ibv_qp *made, uint32_t max_inline);
+/* Frees channel and CQs; the QP itself must be gone. */
+void rsk_qp_destroy(struct rsk_qp *qp);
+
+/* Shortens what a peer waits after an RNR NAK, from the 655 ms that the kernel's CM programs. */
+void rsk_qp_set_rnr_timer(struct rsk_qp *qp);
+/* Flushes all work: every waiter on the channel wakes. */
+void rsk_qp_set_error(struct rsk_qp *qp);
+/* RDMA path MTU in bytes. */
+int rsk_qp_mtu(struct rsk_qp *qp);
+
+enum rsk_post_flags {
+	RSK_POST_INLINE = 1,         /* the bytes may be anywhere, and are free on return */
+	RSK_POST_SIGNALLED = 2,
+};
+
+/* RDMA WRITE WITH IMMEDIATE of @msg and the bytes of @sge to @to. @ring_len: bytes of the send ring
+ * that are free again when it has completed. Returns 0 or -errno. */
+int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		 uint32_t msg, unsigned flags, uint32_t ring_len);
+
+/* Sends in flight; meaningful to who holds the state lock, and then never too small. */
+static inline uint32_t rsk_qp_in_flight(const struct rsk_qp *qp)
+{
+	return __atomic_load_n(&qp->posted, __ATOMIC_RELAXED) - qp->completed;
+}
+
+/* Reaps up to RSK_QP_BATCH messages into @msg; returns how many. A failed completion, or one that is
+ * no message, sets qp->error or qp->flushed. */
+int rsk_qp_poll_rx(struct rsk_qp *qp, uint32_t msg[static RSK_QP_BATCH]);
+
+/* Reaps completed sends: advances qp->completed. True if any; then *ring_tail is the position up to
+ * which the ring is free. */
+bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail);
+
+/* Posts the receives owed, when there are enough to be worth it. */
+int rsk_qp_refill(struct rsk_qp *qp);
+
+/* Sees to it that the next completion raises an event. 1: newly armed, so poll once more before
+ * sleeping, as a CQE that came before raises none. 0: armed already. Or -errno. */
+int rsk_qp_arm(struct rsk_qp *qp, enum rsk_cq which);
+
+/* Takes events off the channel so that it stops being readable. @readable: it is known to be;
+ * otherwise events are looked for only where completions suggest them. */
+void rsk_qp_drain(struct rsk_qp *qp, bool readable);
+
+#endif

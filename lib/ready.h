@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The descriptor of a socket: an epoll instance, because it is a kernel descriptor that is there from
+ * the first day, that any loop can wait on, and that becomes readable when one of its members does.
+ * Its members are the completion channel of the connection, and one eventfd of the process that is
+ * always readable: raising the descriptor is to switch that member on. So an established connection
+ * costs two descriptors.
+ *
+ * Readable means "look again", never less. Its owner (sock.c) calls this under the state lock.
+ */
+#ifndef RSK_READY_H
+#define RSK_READY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rsk_ready {
+	int fd;                      /* -1 until the socket has a descriptor */
+	bool raised;
+};
+
+/* Creates the descriptor. 0 or -errno. */
+int rsk_ready_open(struct rsk_ready *ready, bool cloexec);
+void rsk_ready_close(struct rsk_ready *ready);
+/* After fork: the eventfd is made anew. */
+void rsk_ready_forget(void);
+
+/* Lets the descriptor follow @fd, too. */
+int rsk_ready_add(struct rsk_ready *ready, int fd);
+void rsk_ready_remove(struct rsk_ready *ready, int fd);
+
+void rsk_ready_raise(struct rsk_ready *ready);
+void rsk_ready_lower(struct rsk_ready *ready);
+
+enum rsk_ready_source {
+	RSK_READY_RAISED = 1,
+	RSK_READY_CHANNEL = 2,
+};
+
+/* Sleeps until the descriptor is readable, at most @ms (negative: for ever). Returns what woke it, as
+ * bits, 0 when the time has passed, or -EINTR. Called without locks. */
+int rsk_ready_sleep(struct rsk_ready *ready, int ms);
+
+#endif

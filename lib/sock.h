@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The socket object: its life, its locks, and how its callers sleep.
+ *
+ * Life: references. The descriptor table holds one while the descriptor is open, a call holds the
+ * descriptor's slot, the connection manager holds one from the id's creation to its destruction, a
+ * listener one for each child. The last to go frees the memory; by then the verbs objects are gone.
+ *
+ * Locks, outermost first:
+ *   tx.lock   one sender at a time; may be held while copying or waiting for room
+ *   rx.lock   the same for receivers
+ *   lock      ("the state lock") all that completions and the CM change; short, fixed work, never
+ *             across a copy or a sleep. All members without another guard named are guarded by it.
+ *   qp's post_lock, pool_lock
+ * Of two sockets no two locks are ever held together.
+ */
+#ifndef RSK_SOCK_H
+#define RSK_SOCK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "cm.h"
+#include "credit.h"
+#include "options.h"
+#include "pool.h"
+#include "qp.h"
+#include "ready.h"
+#include "ring.h"
+
+struct rsk_tx {
+	pthread_mutex_t lock;
+	struct rsk_tx_credit credit;
+	struct rsk_ring ring;
+	struct rsk_chunk *chunk;     /* the ring's memory, lent while bytes are in flight */
+	uint32_t ring_signalled;     /* ring position of the last signalled send; tx.lock */
+	struct rsk_entry peer_list;  /* where our entries go; length counts entries */
+	uint32_t peer_index;         /* the entry to write next */
+	bool swap;                   /* the peer has the other byte order */
+	bool end_due, end_sent;      /* SHUTDOWN or DISCONNECT is to be sent; was sent */
+};
+
+/* A byte of the incoming stream: segments are numbered from 0 on. */
+struct rsk_position {
+	uint32_t segment, offset;
+};
+
+struct rsk_rx {
+	pthread_mutex_t lock;
+	struct rsk_rx_credit credit;
+	struct rsk_mem segment[RSK_SEGMENTS]; /* rx.lock while not advertised */
+	uint32_t ready;              /* segments whose memory may be advertised */
+	struct rsk_mem list;         /* our target list, which the peer writes to */
+	unsigned list_index;         /* the entry to look at next */
+	struct rsk_position end;     /* where the stream ends, once shut_by_peer */
+	struct rsk_position seen;    /* what has arrived, when last looked at; rx.lock */
+	_Atomic(uint64_t) drained;   /* the next byte for the application; written under rx.lock */
+};
+
+struct rsk_sock {
+	atomic_uint refs;
+	int domain;
+	atomic_bool nonblock;
+
+	pthread_mutex_t setup_lock;  /* one bind, listen or connect at a time; outermost */
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;         /* those who wait while another sleeps on the descriptor */
+	struct rsk_ready ready;
+	bool sleeper;                /* somebody sleeps on the descriptor, and reads its events */
+	unsigned waiters;            /* threads inside rsk_sock_wait() */
+	short wanted;                /* readiness that somebody was told is not there */
+
+	enum rsk_state state;
+	bool bound;                  /* setup_lock */
+	bool closed;                 /* rsk_close() was called: everybody out */
+	bool shut_rd, shut_wr;       /* our own shutdowns */
+	bool shut_by_peer;           /* its stream has ended */
+	bool left_by_peer;           /* DISCONNECT: it takes nothing any more, either */
+	int pending_error;           /* for SO_ERROR and the next call; positive errno */
+	int failure;                 /* why the state is RSK_FAILED; positive errno */
+	char error_text[200];        /* the same in words */
+
+	struct rsk_options options;
+	struct sockaddr_storage local, peer;
+
+	struct rsk_cm cm;
+	struct rsk_qp qp;
+	struct rsk_tx tx;
+	struct rsk_rx rx;
+
+	/* Engine thread: */
+	struct rsk_work close_work, hang_up_work;
+	struct rsk_io drain_io;
+	struct rsk_timer drain_limit;
+};
+
+/* A new socket with one reference and no descriptor, or NULL. */
+struct rsk_sock *rsk_sock_new(int domain);
+struct rsk_sock *rsk_sock_ref(struct rsk_sock *sk);
+void rsk_sock_unref(struct rsk_sock *sk);
+
+/* Gives it a descriptor and publishes it. The descriptor takes the caller's reference; it is returned,
+ * or -errno. */
+int rsk_sock_publish(struct rsk_sock *sk, bool cloexec);
+
+/* "10.0.0.2:7471", into @text. */
+const char *rsk_sock_name(const struct sockaddr_storage *addr, char text[static 64]);
+
+/* Moves the socket to RSK_FAILED with @err (positive), unless it is over already: QP to the error
+ * state, peer told, everybody woken. Called with the state lock held. */
+void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Notes why an operation failed, for rsk_error(). State lock held. */
+void rsk_sock_explain(struct rsk_sock *sk, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Something changed other than by a completion: whoever waits looks again. State lock held. */
+void rsk_sock_wake(struct rsk_sock *sk);
+
+/* Readiness: poll(2) bits of the present state. State lock held. */
+short rsk_sock_mask(struct rsk_sock *sk);
+enum rsk_look {
+	RSK_LOOK,                    /* look, no more */
+	RSK_LOOK_AND_ARM,            /* if nothing is there, the descriptor reports the next change */
+	RSK_LOOK_AND_ARM_LAZILY,     /* the same, but see be_lazy() in sock.c */
+};
+
+/* The bits of @events that are there, besides POLLERR, POLLHUP and POLLNVAL (closed by another
+ * thread). State lock held. */
+short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look);
+
+/* A point in time, in ns of the monotonic clock; RSK_NEVER is no limit. */
+#define RSK_NEVER INT64_MAX
+int64_t rsk_now(void);
+int64_t rsk_deadline(const struct timeval *limit);
+/* Milliseconds left, rounded up; -1 for ever. */
+int rsk_ms_until(int64_t deadline);
+/* How long a blocking call polls before it sleeps. */
+int64_t rsk_spin_ns(void);
+
+/* Sleeps until @look says yes, which takes in completions first. @tx: room to send matters, too. The
+ * state lock is held on entry and exit, and when @look is called. Returns 0, -EAGAIN (the deadline
+ * passed), -EINTR, or -ECONNABORTED (closed meanwhile). */
+int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline);
+
+/* Closes the descriptor: what rsk_close() does. */
+bool rsk_sock_close(int fd, struct rsk_sock *sk);
+/* Closes all sockets and waits, within their limits, until what they sent has gone out. */
+void rsk_sock_close_all(void);
+void rsk_sock_forget_all(void);
+
+#endif

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What both directions of a stream need: see stream.h. */
+#include "stream.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sock.h"
+
+enum {
+	/* First receive segments: they double each time one was used up, until the limit. An idle
+	 * connection has two of these registered, and its target list. */
+	SEGMENT_FIRST = 16 << 10,
+	/* The list, then room for entries on their way out, where the device has no inline sends. */
+	LIST_SIZE = RSK_SEGMENTS * WIRE_ENTRY_SIZE,
+	OUT_SLOTS = 8,
+	OUT_OFFSET = 64,
+	SEND_USEFUL = 2048,          /* POLLOUT promises this much, as upstream */
+};
+
+/* Setting up and tearing down */
+
+static uint32_t first_segment(const struct rsk_options *options)
+{
+	return options->rcvbuf ? (uint32_t)options->rcvbuf / RSK_SEGMENTS : SEGMENT_FIRST;
+}
+
+int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_qp_init_attr *attr)
+{
+	const struct rsk_options *options = &sk->options;
+	struct rsk_device *dev = rsk_device_get(verbs);
+	int ret;
+
+	if (!dev)
+		return -ENOMEM;
+	ret = rsk_qp_prepare(&sk->qp, dev, (uint16_t)options->sq_size, (uint16_t)options->rq_size,
+			     (uint32_t)options->inline_size, attr);
+	if (ret)
+		return ret;
+	ret = rsk_mem_alloc(&sk->rx.list, dev, OUT_OFFSET + OUT_SLOTS * WIRE_ENTRY_SIZE, true);
+	for (int i = 0; i < RSK_SEGMENTS && !ret; i++)
+		ret = rsk_mem_alloc(&sk->rx.segment[i], dev, first_segment(options), true);
+	if (!ret && sk->ready.fd >= 0)
+		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
+	return ret;
+}
+
+int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inline,
+		      struct rsk_hello *hello)
+{
+	struct rsk_mem *first = &sk->rx.segment[0];
+	uint32_t ring_size = 4096;
+	uint16_t credits;
+	int ret;
+
+	ret = rsk_qp_attach(&sk->qp, qp, max_inline);
+	if (ret)
+		return ret;
+
+	credits = (uint16_t)(sk->qp.rq_size - RSK_QP_SPARE_RECVS);
+	rsk_rx_credit_init(&sk->rx.credit, credits, (uint32_t)first->len);
+	sk->rx.ready = RSK_SEGMENTS;
+	/* The first segment goes with the private data; the peer writes the next to entry 1. */
+	sk->rx.list_index = 1;
+
+	while (ring_size < (uint32_t)sk->options.sndbuf)
+		ring_size *= 2;
+	sk->tx.ring = (struct rsk_ring){ .size = ring_size };
+
+	*hello = (struct rsk_hello){
+		.big_endian = rsk_wire_host_big_endian(),
+		.iomap = true,
+		.credits = credits,
+		.target_list = { (uintptr_t)sk->rx.list.addr, sk->rx.list.mr->rkey, RSK_SEGMENTS },
+		.segment = { (uintptr_t)first->addr, first->mr->rkey, (uint32_t)first->len },
+	};
+	return 0;
+}
+
+void rsk_stream_destroy(struct rsk_sock *sk)
+{
+	if (sk->tx.chunk)
+		rsk_pool_return(sk->qp.dev, sk->tx.chunk);
+	sk->tx.chunk = NULL;
+	for (int i = 0; i < RSK_SEGMENTS; i++)
+		rsk_mem_free(&sk->rx.segment[i]);
+	rsk_mem_free(&sk->rx.list);
+	if (sk->qp.channel)
+		rsk_ready_remove(&sk->ready, sk->qp.channel->fd);
+	rsk_qp_destroy(&sk->qp);
+}
+
+void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
+{
+	struct rsk_tx *tx = &sk->tx;
+
+	rsk_tx_credit_init(&tx->credit, peer->credits, &peer->segment);
+	tx->peer_list = peer->target_list;
+	tx->peer_index = 1 % peer->target_list.length;
+	tx->swap = peer->big_endian != rsk_wire_host_big_endian();
+	rsk_qp_set_rnr_timer(&sk->qp);
+	sk->state = RSK_CONNECTED;
+	rsk_stream_send_control(sk);
+}
+
+/* Control messages */
+
+/* Control messages cost no credit, only an entry of the send queue; some are kept for them. */
+static bool can_send_control(const struct rsk_sock *sk)
+{
+	return rsk_qp_in_flight(&sk->qp) + 1 < sk->qp.sq_size;
+}
+
+static void sent(struct rsk_sock *sk, int ret, const char *what)
+{
+	if (ret)
+		rsk_sock_fail(sk, -ret, "cannot post %s: %s", what, strerror(-ret));
+}
+
+static void send_segment(struct rsk_sock *sk)
+{
+	struct rsk_rx *rx = &sk->rx;
+	struct rsk_tx *tx = &sk->tx;
+	struct rsk_mem *mem = &rx->segment[rx->credit.advertised % RSK_SEGMENTS];
+	struct rsk_entry entry = { (uintptr_t)mem->addr, mem->mr->rkey, (uint32_t)mem->len };
+	struct rsk_entry to = {
+		.addr = tx->peer_list.addr + (uint64_t)WIRE_ENTRY_SIZE * tx->peer_index,
+		.key = tx->peer_list.key,
+	};
+	uint32_t number = rsk_rx_credit_advertise(&rx->credit, entry.length);
+	uint8_t *bytes = rx->list.addr + OUT_OFFSET + number % OUT_SLOTS * WIRE_ENTRY_SIZE;
+	struct ibv_sge sge = { (uintptr_t)bytes, WIRE_ENTRY_SIZE, rx->list.mr->lkey };
+	unsigned flags = sk->qp.max_inline >= WIRE_ENTRY_SIZE ? RSK_POST_INLINE : 0;
+	uint32_t msg = rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&rx->credit));
+
+	rsk_wire_put_entry(bytes, &entry, tx->swap);
+	tx->peer_index = (tx->peer_index + 1) % tx->peer_list.length;
+	sent(sk, rsk_qp_write(&sk->qp, &sge, 1, &to, msg, flags, 0), "a segment");
+}
+
+static void send_bare(struct rsk_sock *sk, uint32_t msg, unsigned flags, const char *what)
+{
+	static const struct rsk_entry nowhere;
+
+	sent(sk, rsk_qp_write(&sk->qp, NULL, 0, &nowhere, msg, flags, 0), what);
+}
+
+static void send_end(struct rsk_sock *sk)
+{
+	/* With both directions ended, the connection is; else only this one. */
+	enum rsk_wire_ctrl end = sk->shut_rd || sk->shut_by_peer ? WIRE_CTRL_DISCONNECT :
+								   WIRE_CTRL_SHUTDOWN;
+
+	sk->tx.end_due = false;
+	sk->tx.end_sent = true;
+	if (end == WIRE_CTRL_DISCONNECT || sk->shut_by_peer)
+		sk->state = RSK_ENDED;
+	send_bare(sk, rsk_wire_msg(WIRE_OP_CTRL, end), RSK_POST_SIGNALLED, "the end of the stream");
+}
+
+static bool segment_due(const struct rsk_sock *sk)
+{
+	return sk->rx.credit.advertised != sk->rx.ready && !sk->shut_by_peer;
+}
+
+void rsk_stream_send_control(struct rsk_sock *sk)
+{
+	while (sk->state == RSK_CONNECTED && !sk->left_by_peer && can_send_control(sk)) {
+		if (segment_due(sk))
+			send_segment(sk);
+		else if (rsk_rx_credit_due(&sk->rx.credit))
+			send_bare(sk, rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&sk->rx.credit)),
+				  0, "credits");
+		else if (sk->tx.end_due)
+			send_end(sk);
+		else
+			return;
+	}
+}
+
+/* Messages from the peer: one handler for each operation */
+
+static int on_data(struct rsk_sock *sk, uint32_t len)
+{
+	int ret = rsk_rx_credit_message(&sk->rx.credit);
+
+	return ret ? ret : rsk_rx_credit_data(&sk->rx.credit, len);
+}
+
+/* An entry is complete once its length is there: the peer writes key and length as the later part of
+ * one 16-byte write, and rewrites it only after we used up the segment and freed another. */
+static int take_entries(struct rsk_sock *sk)
+{
+	for (;;) {
+		uint8_t *bytes = sk->rx.list.addr + sk->rx.list_index * WIRE_ENTRY_SIZE;
+		uint64_t *words = (uint64_t *)bytes;
+		uint64_t last = __atomic_load_n(&words[1], __ATOMIC_ACQUIRE);
+		struct rsk_entry entry;
+		int ret;
+
+		memcpy(&entry.key, &last, 4);
+		memcpy(&entry.length, (char *)&last + 4, 4);
+		if (!entry.length)
+			return 0;
+		entry.addr = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
+		ret = rsk_tx_credit_segment(&sk->tx.credit, &entry);
+		if (ret)
+			return ret;
+		__atomic_store_n(&words[1], 0, __ATOMIC_RELAXED);
+		sk->rx.list_index = (sk->rx.list_index + 1) % RSK_SEGMENTS;
+	}
+}
+
+static int on_sgl(struct rsk_sock *sk, uint32_t operand)
+{
+	int ret = rsk_tx_credit_update(&sk->tx.credit, operand);
+
+	return ret ? ret : take_entries(sk);
+}
+
+static void end_of_stream(struct rsk_sock *sk)
+{
+	if (sk->shut_by_peer)
+		return;
+	/* Data that a careless peer sends behind its end is counted, and never shown. */
+	sk->rx.end = rsk_stream_fill(sk);
+	sk->shut_by_peer = true;
+}
+
+static int on_ctrl(struct rsk_sock *sk, uint32_t operand)
+{
+	if (operand != WIRE_CTRL_DISCONNECT && operand != WIRE_CTRL_SHUTDOWN)
+		return 0;            /* a later version's: nothing that must be understood */
+	end_of_stream(sk);
+	if (operand == WIRE_CTRL_DISCONNECT)
+		sk->left_by_peer = true;
+	if (sk->state == RSK_CONNECTED && (sk->left_by_peer || sk->tx.end_sent))
+		sk->state = RSK_ENDED;
+	return 0;
+}
+
+static int on_anything_else(struct rsk_sock *sk, uint32_t operand)
+{
+	(void)sk, (void)operand;
+	return -EPROTO;              /* reserved, or for a mapping that we never announced */
+}
+
+static int (*const handlers[8])(struct rsk_sock *, uint32_t) = {
+	[WIRE_OP_DATA] = on_data,
+	[1] = on_anything_else,
+	[WIRE_OP_WRITE] = on_anything_else,
+	[3] = on_anything_else,
+	[WIRE_OP_SGL] = on_sgl,
+	[5] = on_anything_else,
+	[WIRE_OP_IOMAP_SGL] = on_anything_else,
+	[WIRE_OP_CTRL] = on_ctrl,
+};
+
+static void take_messages(struct rsk_sock *sk, const uint32_t *msg, int count)
+{
+	for (int i = 0; i < count && sk->state != RSK_FAILED; i++) {
+		int ret = handlers[rsk_wire_op(msg[i])](sk, rsk_wire_value(msg[i]));
+
+		if (ret) {
+			rsk_sock_fail(sk, -ret, "the peer broke the protocol: message %#010x", msg[i]);
+			return;
+		}
+	}
+}
+
+static void check_failure(struct rsk_sock *sk)
+{
+	struct rsk_qp *qp = &sk->qp;
+
+	if (qp->error == -EPROTO)
+		rsk_sock_fail(sk, EPROTO, "the peer sent something that is no message");
+	else if (qp->error)
+		rsk_sock_fail(sk, -qp->error, qp->error == -ETIMEDOUT ?
+			      "the peer no longer answers" : "a transfer failed");
+	else if (qp->flushed && sk->state == RSK_CONNECTED)
+		rsk_sock_fail(sk, ECONNRESET, "the connection was lost");
+}
+
+void rsk_stream_progress(struct rsk_sock *sk)
+{
+	uint32_t msg[RSK_QP_BATCH], tail;
+	int count;
+
+	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
+		return;
+	do {
+		count = rsk_qp_poll_rx(&sk->qp, msg);
+		take_messages(sk, msg, count);
+	} while (count == RSK_QP_BATCH);
+	if (rsk_qp_in_flight(&sk->qp)) {
+		while (rsk_qp_poll_tx(&sk->qp, &tail))
+			rsk_ring_release(&sk->tx.ring, tail);
+	}
+	if (sk->qp.error || sk->qp.flushed)
+		check_failure(sk);
+	if (sk->state == RSK_CONNECTED) {
+		/* Receives first: the credits promise that they are there. */
+		int ret = rsk_qp_refill(&sk->qp);
+
+		if (ret)
+			rsk_sock_fail(sk, -ret, "cannot post receives: %s", strerror(-ret));
+		rsk_stream_send_control(sk);
+	}
+}
+
+/* Questions and the end */
+
+void rsk_stream_rest(struct rsk_sock *sk)
+{
+	if (sk->tx.chunk && !rsk_ring_used(&sk->tx.ring)) {
+		rsk_pool_return(sk->qp.dev, sk->tx.chunk);
+		sk->tx.chunk = NULL;
+	}
+}
+
+uint32_t rsk_stream_room(struct rsk_sock *sk, uint32_t want)
+{
+	uint32_t room = rsk_tx_credit_room(&sk->tx.credit);
+	uint32_t free_bytes = rsk_ring_free(&sk->tx.ring);
+
+	if (rsk_qp_in_flight(&sk->qp) + RSK_QP_CTRL >= sk->qp.sq_size)
+		return 0;
+	if (room > want)
+		room = want;
+	/* No small change: better to wait for a useful piece than to send crumbs. */
+	if (free_bytes < room && free_bytes < SEND_USEFUL)
+		return 0;
+	return room < free_bytes ? room : free_bytes;
+}
+
+bool rsk_stream_writable(struct rsk_sock *sk)
+{
+	return rsk_stream_room(sk, SEND_USEFUL) > 0;
+}
+
+struct rsk_position rsk_stream_fill(struct rsk_sock *sk)
+{
+	const struct rsk_rx_credit *credit = &sk->rx.credit;
+
+	if (sk->shut_by_peer)
+		return sk->rx.end;
+	return (struct rsk_position){ credit->filling, credit->filled };
+}
+
+struct rsk_position rsk_stream_drained_to(struct rsk_sock *sk)
+{
+	uint64_t at = atomic_load_explicit(&sk->rx.drained, memory_order_relaxed);
+
+	return (struct rsk_position){ (uint32_t)(at >> 32), (uint32_t)at };
+}
+
+void rsk_stream_set_drained(struct rsk_sock *sk, struct rsk_position at)
+{
+	atomic_store_explicit(&sk->rx.drained, (uint64_t)at.segment << 32 | at.offset,
+			      memory_order_relaxed);
+}
+
+bool rsk_stream_has_data(struct rsk_sock *sk)
+{
+	struct rsk_position fill = rsk_stream_fill(sk), drained = rsk_stream_drained_to(sk);
+
+	return fill.segment != drained.segment || fill.offset != drained.offset;
+}
+
+void rsk_stream_shutdown(struct rsk_sock *sk, int how)
+{
+	pthread_mutex_lock(&sk->lock);
+	if (how != SHUT_WR)
+		sk->shut_rd = true;
+	if (how != SHUT_RD)
+		sk->shut_wr = true;
+	rsk_sock_wake(sk);
+	pthread_mutex_unlock(&sk->lock);
+
+	/* A sender that is at it posts what it has accepted, sees shut_wr and leaves. */
+	pthread_mutex_lock(&sk->tx.lock);
+	pthread_mutex_lock(&sk->lock);
+	rsk_stream_progress(sk);
+	/* Once for this direction, and once more when the other is given up, too. */
+	if (sk->state == RSK_CONNECTED && sk->shut_wr && (!sk->tx.end_sent || sk->shut_rd))
+		sk->tx.end_due = true;
+	rsk_stream_send_control(sk);
+	pthread_mutex_unlock(&sk->lock);
+	pthread_mutex_unlock(&sk->tx.lock);
+}
+
+bool rsk_stream_drained(struct rsk_sock *sk)
+{
+	if (sk->state == RSK_FAILED || sk->left_by_peer || sk->qp.error || sk->qp.flushed)
+		return true;
+	return !sk->tx.end_due && !rsk_qp_in_flight(&sk->qp);
+}
