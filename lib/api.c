@@ -225,8 +225,11 @@ static int accept_sock(struct rsk_sock *sk, struct sockaddr *addr, socklen_t *ad
 	if (!child)
 		return ret;
 	peer = child->peer;
-	atomic_store(&child->nonblock, (flags & SOCK_NONBLOCK) != 0);
-	ret = rsk_sock_publish(child, flags & SOCK_CLOEXEC);
+	pthread_mutex_lock(&child->lock);
+	ret = rsk_sock_set_nonblock(child, flags & SOCK_NONBLOCK);
+	pthread_mutex_unlock(&child->lock);
+	if (!ret)
+		ret = rsk_sock_publish(child, flags & SOCK_CLOEXEC);
 	if (ret < 0) {
 		pthread_mutex_lock(&sk->lock);
 		rsk_cm_return_ready(sk, child);
@@ -603,8 +606,9 @@ int rsk_fcntl(int fd, int cmd, ...)
 		ret = O_RDWR | (atomic_load(&sk->nonblock) ? O_NONBLOCK : 0);
 		break;
 	case F_SETFL:
-		atomic_store(&sk->nonblock, (arg & O_NONBLOCK) != 0);
-		ret = 0;
+		pthread_mutex_lock(&sk->lock);
+		ret = rsk_sock_set_nonblock(sk, arg & O_NONBLOCK);
+		pthread_mutex_unlock(&sk->lock);
 		break;
 	case F_GETFD:
 	case F_SETFD:

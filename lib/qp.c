@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -116,21 +117,15 @@ static uint32_t at_most(uint32_t want, int limit)
 int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint16_t credits,
 		   uint32_t max_inline, struct ibv_qp_init_attr *attr)
 {
-	int flags, ret;
+	int ret;
 
-	*qp = (struct rsk_qp){ .dev = dev };
+	*qp = (struct rsk_qp){ .dev = dev, .channel_blocks = true };
 	pthread_mutex_init(&qp->post_lock, NULL);
 	qp->sq_size = at_most((uint32_t)sq + RSK_QP_CTRL, dev->max_qp_wr);
 	qp->rq_size = at_most((uint32_t)credits + RSK_QP_SPARE_RECVS, dev->max_qp_wr);
 
 	qp->channel = ibv_create_comp_channel(dev->verbs);
 	if (!qp->channel) {
-		ret = -errno;
-		goto destroy;
-	}
-	/* Threads sleep on the descriptor that holds the channel; reading it must never block. */
-	flags = fcntl(qp->channel->fd, F_GETFL);
-	if (flags < 0 || fcntl(qp->channel->fd, F_SETFL, flags | O_NONBLOCK)) {
 		ret = -errno;
 		goto destroy;
 	}
@@ -233,34 +228,42 @@ int rsk_qp_mtu(struct rsk_qp *qp)
 	return 128 << attr.path_mtu;
 }
 
-int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-		 uint32_t msg, unsigned flags, uint32_t ring_len)
+static int post_send(struct rsk_qp *qp, struct ibv_send_wr *wr, uint32_t ring_len)
 {
-	struct ibv_send_wr *bad, wr = {
-		.sg_list = sge,
-		.num_sge = nsge,
-		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-		.send_flags = flags & RSK_POST_INLINE ? IBV_SEND_INLINE : 0,
-		.imm_data = htonl(msg),
-		.wr.rdma = { .remote_addr = to->addr, .rkey = to->key },
-	};
+	struct ibv_send_wr *bad;
 	int ret;
 
 	pthread_mutex_lock(&qp->post_lock);
 	uint32_t seq = qp->posted + 1, position = qp->ring_posted + ring_len;
 
-	wr.wr_id = (uint64_t)seq << 32 | position;
-	if (flags & RSK_POST_SIGNALLED || seq - qp->signalled >= qp->sq_size / 4)
-		wr.send_flags |= IBV_SEND_SIGNALED;
-	ret = ibv_post_send(qp->qp, &wr, &bad);
+	wr->wr_id = (uint64_t)seq << 32 | position;
+	if (seq - qp->signalled >= qp->sq_size / 4)
+		wr->send_flags |= IBV_SEND_SIGNALED;
+	ret = ibv_post_send(qp->qp, wr, &bad);
 	if (!ret) {
 		__atomic_store_n(&qp->posted, seq, __ATOMIC_RELAXED);
 		qp->ring_posted = position;
-		if (wr.send_flags & IBV_SEND_SIGNALED)
+		if (wr->send_flags & IBV_SEND_SIGNALED)
 			qp->signalled = seq;
 	}
 	pthread_mutex_unlock(&qp->post_lock);
 	return -ret;
+}
+
+int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		 uint32_t msg, unsigned flags, uint32_t ring_len)
+{
+	struct ibv_send_wr wr = {
+		.sg_list = sge,
+		.num_sge = nsge,
+		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+		.send_flags = (flags & RSK_POST_INLINE ? IBV_SEND_INLINE : 0) |
+			      (flags & RSK_POST_SIGNALLED ? IBV_SEND_SIGNALED : 0),
+		.imm_data = htonl(msg),
+		.wr.rdma = { .remote_addr = to->addr, .rkey = to->key },
+	};
+
+	return post_send(qp, &wr, ring_len);
 }
 
 static int errno_of(enum ibv_wc_status status)
@@ -377,20 +380,63 @@ int rsk_qp_arm(struct rsk_qp *qp, enum rsk_cq which)
 	return 1;
 }
 
-static bool take_event(struct rsk_qp *qp)
+void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which)
 {
-	struct ibv_cq *cq;
-	void *context;
-
-	if (ibv_get_cq_event(qp->channel, &cq, &context))
-		return false;
-	unsigned which = (unsigned)(uintptr_t)context;
 	qp->unacked[which]++;
 	if (qp->fired[which])
 		qp->fired[which]--;
 	else
 		qp->armed[which] = false;
+}
+
+int rsk_qp_sleep(struct rsk_qp *qp)
+{
+	struct ibv_cq *cq;
+	void *which;
+
+	if (ibv_get_cq_event(qp->channel, &cq, &which))
+		return -errno;
+	return (int)(uintptr_t)which;
+}
+
+static bool take_event(struct rsk_qp *qp)
+{
+	struct pollfd channel = { .fd = qp->channel->fd, .events = POLLIN };
+	int which;
+
+	if (qp->channel_blocks && poll(&channel, 1, 0) != 1)
+		return false;
+	which = rsk_qp_sleep(qp);
+	if (which < 0)
+		return false;
+	rsk_qp_took_event(qp, (enum rsk_cq)which);
 	return true;
+}
+
+int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking)
+{
+	int flags;
+
+	if (qp->channel_blocks == blocking)
+		return 0;
+	flags = fcntl(qp->channel->fd, F_GETFL);
+	flags = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+	if (fcntl(qp->channel->fd, F_SETFL, flags))
+		return -errno;
+	qp->channel_blocks = blocking;
+	return 0;
+}
+
+void rsk_qp_nudge(struct rsk_qp *qp)
+{
+	struct ibv_send_wr wr = {
+		.opcode = IBV_WR_RDMA_WRITE,
+		.send_flags = IBV_SEND_SIGNALED,
+	};
+
+	/* Armed first. With a full send queue there are completions to come anyway. */
+	if (rsk_qp_arm(qp, RSK_CQ_TX) >= 0 && rsk_qp_in_flight(qp) < qp->sq_size)
+		(void)post_send(qp, &wr, 0);
 }
 
 void rsk_qp_drain(struct rsk_qp *qp, bool readable)

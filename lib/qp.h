@@ -61,6 +61,7 @@ struct rsk_qp {
 	struct ibv_qp *qp;
 	struct ibv_comp_channel *channel;
 	struct ibv_cq *cq[RSK_CQS];
+	bool channel_blocks;         /* reading it waits for an event */
 	bool armed[RSK_CQS];         /* an event will follow the next CQE */
 	unsigned fired[RSK_CQS];     /* CQEs seen that have put, or will put, an event on the channel */
 	unsigned unacked[RSK_CQS];   /* events read; acknowledged before the CQ is destroyed */
@@ -141,7 +142,20 @@ int rsk_qp_refill(struct rsk_qp *qp);
 int rsk_qp_arm(struct rsk_qp *qp, enum rsk_cq which);
 
 /* Takes events off the channel so that it stops being readable. @readable: it is known to be;
- * otherwise events are looked for only where completions suggest them. */
+ * otherwise events are looked for only where completions suggest them. Never blocks. */
 void rsk_qp_drain(struct rsk_qp *qp, bool readable);
+
+/* Does reading the channel wait? It does at first. 0 or -errno. */
+int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking);
+
+/* Sleeps on the channel itself, the cheapest way, until an event comes: called without locks, by one
+ * thread at a time. Then rsk_qp_took_event(), with the state lock. Returns the CQ, or -EINTR (a
+ * signal, whose handler does not restart), -EAGAIN (the channel does not block). */
+int rsk_qp_sleep(struct rsk_qp *qp);
+void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which);
+
+/* Wakes the thread inside rsk_qp_sleep(): a write of no bytes, which the peer's software never sees,
+ * completes. State lock held. */
+void rsk_qp_nudge(struct rsk_qp *qp);
 
 #endif

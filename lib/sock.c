@@ -139,8 +139,16 @@ void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 void rsk_sock_wake(struct rsk_sock *sk)
 {
 	rsk_ready_raise(&sk->ready);
+	if (sk->sleeper == RSK_ON_CHANNEL)
+		rsk_qp_nudge(&sk->qp);
 	if (sk->waiters)
 		pthread_cond_broadcast(&sk->cond);
+}
+
+int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock)
+{
+	atomic_store(&sk->nonblock, nonblock);
+	return sk->qp.channel ? rsk_qp_set_channel_blocking(&sk->qp, !nonblock) : 0;
 }
 
 /* Readiness */
@@ -355,17 +363,32 @@ static int follow(struct rsk_sock *sk, int64_t deadline)
 	return pthread_cond_timedwait(&sk->cond, &sk->lock, &until) ? -EAGAIN : 0;
 }
 
+/* Without a time limit a connection's completion channel itself is the cheapest place to sleep: one
+ * system call. (The kernel also restarts it after a signal just as it does recv(2).) */
+static int sleep_on_channel(struct rsk_sock *sk)
+{
+	int which;
+
+	sk->sleeper = RSK_ON_CHANNEL;
+	pthread_mutex_unlock(&sk->lock);
+	which = rsk_qp_sleep(&sk->qp);
+	pthread_mutex_lock(&sk->lock);
+	sk->sleeper = RSK_NOBODY;
+	if (which < 0)
+		return which;
+	rsk_qp_took_event(&sk->qp, (enum rsk_cq)which);
+	return 0;
+}
+
 static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
 {
 	int ms = rsk_ms_until(deadline), woken;
 
-	sk->sleeper = true;
+	sk->sleeper = RSK_ON_DESCRIPTOR;
 	pthread_mutex_unlock(&sk->lock);
 	woken = rsk_ready_sleep(&sk->ready, ms);
 	pthread_mutex_lock(&sk->lock);
-	sk->sleeper = false;
-	if (sk->waiters > 1)
-		pthread_cond_broadcast(&sk->cond);
+	sk->sleeper = RSK_NOBODY;
 
 	if (woken > 0) {
 		if (woken & RSK_READY_RAISED)
@@ -377,6 +400,22 @@ static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
 	if (woken == 0)
 		return -EAGAIN;
 	return woken == -EINTR && signals_restart() ? 0 : woken;
+}
+
+static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
+{
+	int ret = -EAGAIN;
+
+	if (sk->sleeper)
+		return follow(sk, deadline);
+	if (deadline == RSK_NEVER && sk->state == RSK_CONNECTED && sk->qp.channel_blocks)
+		ret = sleep_on_channel(sk);
+	/* Also when the channel was switched to non-blocking just then. */
+	if (ret == -EAGAIN)
+		ret = sleep_on_descriptor(sk, deadline);
+	if (sk->waiters > 1)
+		pthread_cond_broadcast(&sk->cond);
+	return ret;
 }
 
 int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline)
@@ -401,7 +440,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 		if (ret)
 			break;
 		rsk_stream_rest(sk);
-		ret = sk->sleeper ? follow(sk, deadline) : sleep_on_descriptor(sk, deadline);
+		ret = sleep_until_event(sk, deadline);
 		if (look(sk)) {
 			ret = 0;
 			break;
@@ -472,6 +511,9 @@ static void run_close(struct rsk_work *work)
 	/* The state is stable here: no call is inside any more, and events come on this thread. */
 	if (sk->state == RSK_CONNECTED || sk->state == RSK_ENDED) {
 		rsk_stream_shutdown(sk, SHUT_RDWR);
+		pthread_mutex_lock(&sk->lock);
+		rsk_sock_set_nonblock(sk, true);
+		pthread_mutex_unlock(&sk->lock);
 		if (!drained(sk)) {
 			rsk_timer_start(&sk->drain_limit, DRAIN_LIMIT_MS, drain_too_long);
 			rsk_io_start(&sk->drain_io, sk->qp.channel->fd, drain_io);

@@ -60,6 +60,8 @@ struct rsk_rx {
 	_Atomic(uint64_t) drained;   /* the next byte for the application; written under rx.lock */
 };
 
+enum rsk_sleeper { RSK_NOBODY, RSK_ON_DESCRIPTOR, RSK_ON_CHANNEL };
+
 struct rsk_sock {
 	atomic_uint refs;
 	int domain;
@@ -70,7 +72,7 @@ struct rsk_sock {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;         /* those who wait while another sleeps on the descriptor */
 	struct rsk_ready ready;
-	bool sleeper;                /* somebody sleeps on the descriptor, and reads its events */
+	enum rsk_sleeper sleeper;    /* who sleeps takes the events, on behalf of all waiters */
 	unsigned waiters;            /* threads inside rsk_sock_wait() */
 	short wanted;                /* readiness that somebody was told is not there */
 
@@ -132,6 +134,9 @@ enum rsk_look {
 /* The bits of @events that are there, besides POLLERR, POLLHUP and POLLNVAL (closed by another
  * thread). State lock held. */
 short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look);
+
+/* O_NONBLOCK on or off. State lock held. 0 or -errno. */
+int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock);
 
 /* A point in time, in ns of the monotonic clock; RSK_NEVER is no limit. */
 #define RSK_NEVER INT64_MAX

@@ -8,8 +8,8 @@
 #include "sock.h"
 
 enum {
-	/* First receive segments: they double each time one was used up, until the limit. An idle
-	 * connection has two of these registered, and its target list. */
+	/* First receive segments: they are replaced by larger ones when used up. An idle connection
+	 * has two of these registered, and its target list. */
 	SEGMENT_FIRST = 16 << 10,
 	/* The list, then room for entries on their way out, where the device has no inline sends. */
 	LIST_SIZE = RSK_SEGMENTS * WIRE_ENTRY_SIZE,
@@ -40,6 +40,8 @@ int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_
 	ret = rsk_mem_alloc(&sk->rx.list, dev, OUT_OFFSET + OUT_SLOTS * WIRE_ENTRY_SIZE, true);
 	for (int i = 0; i < RSK_SEGMENTS && !ret; i++)
 		ret = rsk_mem_alloc(&sk->rx.segment[i], dev, first_segment(options), true);
+	if (!ret && atomic_load(&sk->nonblock))
+		ret = rsk_qp_set_channel_blocking(&sk->qp, false);
 	if (!ret && sk->ready.fd >= 0)
 		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
 	return ret;

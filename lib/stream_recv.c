@@ -13,7 +13,7 @@
 #include "sock.h"
 
 enum {
-	SEGMENT_MAX = 64 << 10,      /* a segment grows no further than this, as upstream's default */
+	SEGMENT_MAX = 64 << 10,      /* what a segment grows to under load: upstream's default */
 };
 
 /* 1: data is there. 0: end of file. -EAGAIN: not yet, or the errno of the call. State lock held. */
@@ -103,7 +103,7 @@ static void grow(struct rsk_sock *sk, struct rsk_mem *mem)
 
 	if (sk->options.rcvbuf || mem->len >= SEGMENT_MAX || sk->qp.grow_failed)
 		return;
-	if (rsk_mem_alloc(&larger, sk->qp.dev, mem->len * 2, true)) {
+	if (rsk_mem_alloc(&larger, sk->qp.dev, SEGMENT_MAX, true)) {
 		sk->qp.grow_failed = true;
 		return;
 	}
