@@ -26,7 +26,7 @@ enum {
 	RECV_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK | MSG_WAITALL,
 };
 
-static ssize_t result(ssize_t ret)
+static inline ssize_t result(ssize_t ret)
 {
 	if (ret >= 0)
 		return ret;
@@ -34,7 +34,7 @@ static ssize_t result(ssize_t ret)
 	return -1;
 }
 
-static struct rsk_sock *get(int fd)
+static inline struct rsk_sock *get(int fd)
 {
 	struct rsk_sock *sk = rsk_fd_get(fd);
 
@@ -43,9 +43,9 @@ static struct rsk_sock *get(int fd)
 	return sk;
 }
 
-static ssize_t put(int fd, ssize_t ret)
+static inline ssize_t put(struct rsk_sock *sk, ssize_t ret)
 {
-	rsk_fd_put(fd);
+	rsk_slot_leave(sk->slot);
 	return result(ret);
 }
 
@@ -163,7 +163,7 @@ int rsk_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	if (!sk)
 		return -1;
 	ret = check_addr(sk, addr, addrlen);
-	return (int)put(fd, ret ? ret : bind_sock(sk, addr));
+	return (int)put(sk, ret ? ret : bind_sock(sk, addr));
 }
 
 int rsk_listen(int fd, int backlog)
@@ -179,7 +179,7 @@ int rsk_listen(int fd, int backlog)
 	if (sk->state == RSK_IDLE || sk->state == RSK_LISTENING)
 		ret = rsk_cm_listen(sk, backlog < BACKLOG_MAX ? backlog : BACKLOG_MAX);
 	pthread_mutex_unlock(&sk->setup_lock);
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 static bool can_accept(struct rsk_sock *sk)
@@ -194,7 +194,7 @@ static struct rsk_sock *take_connection(struct rsk_sock *sk, int *ret)
 	int64_t deadline = 0;
 
 	*ret = 0;
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	while (!*ret) {
 		if (sk->closed) {
 			*ret = -ECONNABORTED;
@@ -211,7 +211,7 @@ static struct rsk_sock *take_connection(struct rsk_sock *sk, int *ret)
 			*ret = rsk_sock_wait(sk, can_accept, false, deadline);
 		}
 	}
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return child;
 }
 
@@ -225,15 +225,15 @@ static int accept_sock(struct rsk_sock *sk, struct sockaddr *addr, socklen_t *ad
 	if (!child)
 		return ret;
 	peer = child->peer;
-	pthread_mutex_lock(&child->lock);
+	rsk_lock(&child->lock);
 	ret = rsk_sock_set_nonblock(child, flags & SOCK_NONBLOCK);
-	pthread_mutex_unlock(&child->lock);
+	rsk_unlock(&child->lock);
 	if (!ret)
 		ret = rsk_sock_publish(child, flags & SOCK_CLOEXEC);
 	if (ret < 0) {
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		rsk_cm_return_ready(sk, child);
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 		return ret;
 	}
 	put_addr(&peer, addr, addrlen);
@@ -248,7 +248,7 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
 	if (!sk)
 		return -1;
 	ret = flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC) ? -EINVAL : check_addr_room(addr, addrlen);
-	return (int)put(fd, ret ? ret : accept_sock(sk, addr, addrlen, flags));
+	return (int)put(sk, ret ? ret : accept_sock(sk, addr, addrlen, flags));
 }
 
 int rsk_accept(int fd, struct sockaddr *addr, socklen_t *addrlen)
@@ -290,9 +290,9 @@ static int start_connect(struct rsk_sock *sk, const struct sockaddr *addr, sockl
 	int ret;
 
 	pthread_mutex_lock(&sk->setup_lock);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	ret = claim(sk, addr, len);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	if (!ret)
 		ret = rsk_cm_connect(sk);
 	pthread_mutex_unlock(&sk->setup_lock);
@@ -303,7 +303,7 @@ static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, sockle
 {
 	int ret = start_connect(sk, addr, len);
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	if (!ret && !connect_decided(sk))
 		ret = atomic_load(&sk->nonblock) ? -EAGAIN :
 		      rsk_sock_wait(sk, connect_decided, false, rsk_deadline(&sk->options.sndtimeo));
@@ -316,7 +316,7 @@ static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, sockle
 	/* A failure that is returned is not pending any more. */
 	if (ret == -sk->pending_error)
 		sk->pending_error = 0;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return ret;
 }
 
@@ -328,7 +328,7 @@ int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	if (!sk)
 		return -1;
 	ret = check_addr(sk, addr, addrlen);
-	return (int)put(fd, ret ? ret : connect_sock(sk, addr, addrlen));
+	return (int)put(sk, ret ? ret : connect_sock(sk, addr, addrlen));
 }
 
 /* Ending */
@@ -341,14 +341,14 @@ int rsk_shutdown(int fd, int how)
 	if (!sk)
 		return -1;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
-		return (int)put(fd, -EINVAL);
-	pthread_mutex_lock(&sk->lock);
+		return (int)put(sk, -EINVAL);
+	rsk_lock(&sk->lock);
 	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
 		ret = -ENOTCONN;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	if (!ret)
 		rsk_stream_shutdown(sk, how);
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 int rsk_close(int fd)
@@ -357,7 +357,7 @@ int rsk_close(int fd)
 
 	if (!sk)
 		return -1;
-	return (int)put(fd, rsk_sock_close(fd, sk) ? 0 : -EBADF);
+	return (int)put(sk, rsk_sock_close(sk) ? 0 : -EBADF);
 }
 
 /* Data */
@@ -379,39 +379,52 @@ static ssize_t check_iov(const struct iovec *iov, size_t count)
 	return (ssize_t)total;
 }
 
-static ssize_t send_iov(int fd, const struct iovec *iov, size_t count, int flags)
+static inline ssize_t do_send(int fd, const struct iovec *iov, ssize_t total, int flags)
 {
 	struct rsk_sock *sk = get(fd);
-	ssize_t ret;
 
 	if (!sk)
 		return -1;
-	ret = flags & ~SEND_FLAGS ? -EOPNOTSUPP : check_iov(iov, count);
-	if (ret > 0)
-		ret = rsk_stream_send(sk, iov, (int)count, flags);
-	if (ret == -EPIPE && !(flags & MSG_NOSIGNAL))
+	if (flags & ~SEND_FLAGS)
+		total = -EOPNOTSUPP;
+	if (total > 0) {
+		struct rsk_cursor from = { iov, 0, (size_t)total };
+
+		total = rsk_stream_send(sk, &from, flags);
+	}
+	if (total == -EPIPE && !(flags & MSG_NOSIGNAL))
 		pthread_kill(pthread_self(), SIGPIPE);
-	return put(fd, ret);
+	return put(sk, total);
 }
 
-static ssize_t recv_iov(int fd, const struct iovec *iov, size_t count, int flags)
+static inline ssize_t do_recv(int fd, const struct iovec *iov, ssize_t total, int flags)
 {
 	struct rsk_sock *sk = get(fd);
-	ssize_t ret;
 
 	if (!sk)
 		return -1;
-	ret = flags & ~RECV_FLAGS ? -EOPNOTSUPP : check_iov(iov, count);
-	if (ret > 0)
-		ret = rsk_stream_recv(sk, iov, (int)count, flags);
-	return put(fd, ret);
+	if (flags & ~RECV_FLAGS)
+		total = -EOPNOTSUPP;
+	if (total > 0) {
+		struct rsk_cursor to = { iov, 0, (size_t)total };
+
+		total = rsk_stream_recv(sk, &to, flags);
+	}
+	return put(sk, total);
+}
+
+static inline ssize_t check_buffer(const void *buf, size_t len)
+{
+	if (len > SSIZE_MAX)
+		return -EINVAL;
+	return buf || !len ? (ssize_t)len : -EFAULT;
 }
 
 ssize_t rsk_send(int fd, const void *buf, size_t len, int flags)
 {
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
 
-	return send_iov(fd, &iov, 1, flags);
+	return do_send(fd, &iov, check_buffer(buf, len), flags);
 }
 
 ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
@@ -422,7 +435,7 @@ ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct 
 	if (!addr && !addrlen)
 		return rsk_send(fd, buf, len, flags);
 	sk = get(fd);
-	return sk ? put(fd, -EISCONN) : -1;
+	return sk ? put(sk, -EISCONN) : -1;
 }
 
 ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -440,9 +453,9 @@ ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags)
 		ret = -EISCONN;
 	else if (msg->msg_control && msg->msg_controllen)
 		ret = -EOPNOTSUPP;
-	if (put(fd, ret))
+	if (put(sk, ret))
 		return -1;
-	return send_iov(fd, msg->msg_iov, msg->msg_iovlen, flags);
+	return do_send(fd, msg->msg_iov, check_iov(msg->msg_iov, msg->msg_iovlen), flags);
 }
 
 ssize_t rsk_write(int fd, const void *buf, size_t len)
@@ -453,36 +466,38 @@ ssize_t rsk_write(int fd, const void *buf, size_t len)
 /* EBADF comes before EINVAL, as in the kernel. */
 static bool bad_count(int fd, int iovcnt)
 {
+	struct rsk_sock *sk;
+
 	if (iovcnt >= 0 && iovcnt <= IOV_MAX)
 		return false;
-	if (get(fd))
-		put(fd, -EINVAL);
+	sk = get(fd);
+	if (sk)
+		put(sk, -EINVAL);
 	return true;
 }
 
 ssize_t rsk_writev(int fd, const struct iovec *iov, int iovcnt)
 {
-	return bad_count(fd, iovcnt) ? -1 : send_iov(fd, iov, (size_t)iovcnt, 0);
+	if (bad_count(fd, iovcnt))
+		return -1;
+	return do_send(fd, iov, check_iov(iov, (size_t)iovcnt), 0);
 }
 
 ssize_t rsk_recv(int fd, void *buf, size_t len, int flags)
 {
 	struct iovec iov = { buf, len };
 
-	return recv_iov(fd, &iov, 1, flags);
+	return do_recv(fd, &iov, check_buffer(buf, len), flags);
 }
 
 ssize_t rsk_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
 		     socklen_t *addrlen)
 {
-	int ret = check_addr_room(addr, addrlen);
+	struct rsk_sock *sk = get(fd);
 	ssize_t n;
 
-	if (ret) {
-		if (get(fd))
-			put(fd, ret);
+	if (!sk || put(sk, check_addr_room(addr, addrlen)))
 		return -1;
-	}
 	n = rsk_recv(fd, buf, len, flags);
 	if (n >= 0 && addr)
 		rsk_getpeername(fd, addr, addrlen);
@@ -496,9 +511,9 @@ ssize_t rsk_recvmsg(int fd, struct msghdr *msg, int flags)
 
 	if (!sk)
 		return -1;
-	if (put(fd, !msg ? -EFAULT : msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : 0))
+	if (put(sk, !msg ? -EFAULT : msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : 0))
 		return -1;
-	n = recv_iov(fd, msg->msg_iov, msg->msg_iovlen, flags);
+	n = do_recv(fd, msg->msg_iov, check_iov(msg->msg_iov, msg->msg_iovlen), flags);
 	if (n >= 0) {
 		msg->msg_namelen = 0;
 		msg->msg_controllen = 0;
@@ -514,7 +529,9 @@ ssize_t rsk_read(int fd, void *buf, size_t len)
 
 ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt)
 {
-	return bad_count(fd, iovcnt) ? -1 : recv_iov(fd, iov, (size_t)iovcnt, 0);
+	if (bad_count(fd, iovcnt))
+		return -1;
+	return do_recv(fd, iov, check_iov(iov, (size_t)iovcnt), 0);
 }
 
 /* Names, options, flags */
@@ -529,12 +546,12 @@ int rsk_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen)
 		return -1;
 	ret = addr ? check_addr_room(addr, addrlen) : -EFAULT;
 	if (!ret) {
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		local = sk->local;
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 		put_addr(&local, addr, addrlen);
 	}
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
@@ -547,15 +564,15 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 		return -1;
 	ret = addr ? check_addr_room(addr, addrlen) : -EFAULT;
 	if (!ret) {
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		peer = sk->peer;
 		if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
 			ret = -ENOTCONN;
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 	}
 	if (!ret)
 		put_addr(&peer, addr, addrlen);
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 int rsk_setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen)
@@ -566,11 +583,11 @@ int rsk_setsockopt(int fd, int level, int optname, const void *optval, socklen_t
 	if (!sk)
 		return -1;
 	if (optval) {
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		ret = rsk_option_set(sk, level, optname, optval, optlen);
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 	}
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 int rsk_getsockopt(int fd, int level, int optname, void *optval, socklen_t *optlen)
@@ -581,11 +598,11 @@ int rsk_getsockopt(int fd, int level, int optname, void *optval, socklen_t *optl
 	if (!sk)
 		return -1;
 	if (optval && optlen) {
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		ret = rsk_option_get(sk, level, optname, optval, optlen);
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 	}
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 int rsk_fcntl(int fd, int cmd, ...)
@@ -606,9 +623,9 @@ int rsk_fcntl(int fd, int cmd, ...)
 		ret = O_RDWR | (atomic_load(&sk->nonblock) ? O_NONBLOCK : 0);
 		break;
 	case F_SETFL:
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		ret = rsk_sock_set_nonblock(sk, arg & O_NONBLOCK);
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 		break;
 	case F_GETFD:
 	case F_SETFD:
@@ -618,7 +635,7 @@ int rsk_fcntl(int fd, int cmd, ...)
 	default:
 		ret = -EINVAL;
 	}
-	return (int)put(fd, ret);
+	return (int)put(sk, ret);
 }
 
 int rsk_error(int fd, char *buf, size_t len)
@@ -628,10 +645,10 @@ int rsk_error(int fd, char *buf, size_t len)
 	if (!sk)
 		return -1;
 	if (!buf || !len)
-		return (int)put(fd, buf ? -EINVAL : -EFAULT);
-	pthread_mutex_lock(&sk->lock);
+		return (int)put(sk, buf ? -EINVAL : -EFAULT);
+	rsk_lock(&sk->lock);
 	strncpy(buf, sk->error_text, len - 1);
 	buf[len - 1] = '\0';
-	pthread_mutex_unlock(&sk->lock);
-	return (int)put(fd, 0);
+	rsk_unlock(&sk->lock);
+	return (int)put(sk, 0);
 }

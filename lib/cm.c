@@ -2,6 +2,7 @@
 /* Connection management: see cm.h. Everything from dispatch() down runs on the engine thread. */
 #include "cm.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -60,9 +61,9 @@ static int need_id(struct rsk_sock *sk)
 		rdma_destroy_id(id);
 		return ret;
 	}
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	sk->cm.id = id;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return 0;
 }
 
@@ -76,10 +77,29 @@ static void note_local_addr(struct rsk_sock *sk)
 {
 	const struct sockaddr *addr = rdma_get_local_addr(sk->cm.id);
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	if (addr->sa_family)
 		memcpy(&sk->local, addr, addr_size(addr));
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
+}
+
+static bool is_wildcard(const struct sockaddr *addr)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
+
+	if (addr->sa_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
+	return ((const struct sockaddr_in *)addr)->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+static void drop_id(struct rsk_sock *sk)
+{
+	struct rdma_cm_id *id = sk->cm.id;
+
+	rsk_lock(&sk->lock);
+	sk->cm.id = NULL;
+	rsk_unlock(&sk->lock);
+	rdma_destroy_id(id);
 }
 
 int rsk_cm_bind(struct rsk_sock *sk, const struct sockaddr *addr)
@@ -90,6 +110,11 @@ int rsk_cm_bind(struct rsk_sock *sk, const struct sockaddr *addr)
 		return ret;
 	if (rdma_bind_addr(sk->cm.id, (struct sockaddr *)(uintptr_t)addr))
 		return -errno;
+	/* The kernel also binds to addresses that no device serves, such as 127.0.0.1. */
+	if (!sk->cm.id->verbs && !is_wildcard(addr)) {
+		drop_id(sk);
+		return -ENODEV;
+	}
 	note_local_addr(sk);
 	return 0;
 }
@@ -126,9 +151,9 @@ static unsigned ready_count(struct rsk_sock *listener)
 {
 	unsigned count;
 
-	pthread_mutex_lock(&listener->lock);
+	rsk_lock(&listener->lock);
 	count = listener->cm.nready;
-	pthread_mutex_unlock(&listener->lock);
+	rsk_unlock(&listener->lock);
 	return count;
 }
 
@@ -194,9 +219,9 @@ static void bury_child(struct rsk_sock *child)
 
 static int fail(struct rsk_sock *sk, int err, const char *what)
 {
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	rsk_sock_fail(sk, err, "%s", what);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return -err;
 }
 
@@ -321,9 +346,9 @@ static void open_stream(struct rsk_sock *sk, const struct rsk_hello *peer)
 {
 	rsk_timer_stop(&sk->cm.limit);
 	note_local_addr(sk);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	rsk_stream_open(sk, peer);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 }
 
 static int open_active(struct rsk_sock *sk, const struct news *news)
@@ -346,10 +371,10 @@ static int open_passive(struct rsk_sock *sk, const struct news *news)
 	open_stream(sk, &sk->cm.peer);
 	detach(&listener->cm.accepting, &listener->cm.naccepting, sk);
 	sk->cm.listener = NULL;
-	pthread_mutex_lock(&listener->lock);
+	rsk_lock(&listener->lock);
 	append(&listener->cm.ready, &listener->cm.nready, sk);
 	rsk_sock_wake(listener);
-	pthread_mutex_unlock(&listener->lock);
+	rsk_unlock(&listener->lock);
 	return 0;
 }
 
@@ -388,9 +413,9 @@ static int queue_request(struct rsk_sock *sk, const struct news *news)
 		refuse(sk, id, "out of memory");
 		return 0;
 	}
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	child->options = sk->options;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	child->state = RSK_REQUESTED;
 	child->cm.id = id;
 	child->cm.peer = peer;
@@ -426,7 +451,7 @@ static int fail_event(struct rsk_sock *sk, enum rsk_cm_event event, int status)
 static int peer_left(struct rsk_sock *sk, const struct news *news)
 {
 	(void)news;
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	/* The event came beside the QP: what the peer sent before must be taken in first. */
 	rsk_stream_progress(sk);
 	if (sk->state == RSK_CONNECTED && !sk->shut_by_peer) {
@@ -437,7 +462,7 @@ static int peer_left(struct rsk_sock *sk, const struct news *news)
 			sk->state = RSK_ENDED;
 		rsk_qp_set_error(&sk->qp);
 	}
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	rsk_cm_hang_up(sk);
 	return 0;
 }
@@ -475,7 +500,7 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	const struct rsk_cm_rule *rule;
 	int ret;
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	rule = rsk_cm_rule(sk->state, event);
 	if (rsk_log_on(RSK_LOG_DEBUG))
 		rsk_log(RSK_LOG_DEBUG, "fd %d: %s, %s%s%s", sk->ready.fd, rsk_state_name(sk->state),
@@ -484,7 +509,7 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	/* The states that the application sees are entered by their actions, when all is in place. */
 	if (rule && rule->next < RSK_CONNECTED)
 		sk->state = rule->next;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	if (!rule)
 		return;
 
@@ -497,9 +522,9 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	}
 	if (ret)
 		rsk_timer_stop(&sk->cm.limit);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	rsk_sock_wake(sk);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 }
 
 /* The event channel */
@@ -684,10 +709,10 @@ static int run_listen(void *arg)
 	if (ret)
 		return ret;
 	note_local_addr(sk);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	sk->state = RSK_LISTENING;
 	rsk_sock_wake(sk);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return 0;
 }
 

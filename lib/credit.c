@@ -10,22 +10,6 @@ void rsk_tx_credit_init(struct rsk_tx_credit *tx, uint16_t credits, const struct
 	tx->segment[0] = *first;
 }
 
-struct rsk_entry rsk_tx_credit_take(struct rsk_tx_credit *tx, uint32_t len)
-{
-	struct rsk_entry *seg = &tx->segment[0];
-	struct rsk_entry to = *seg;
-
-	to.length = len;
-	tx->sent++;
-	seg->addr += len;
-	seg->length -= len;
-	if (!seg->length) {
-		tx->segment[0] = tx->segment[1];
-		tx->nsegments--;
-	}
-	return to;
-}
-
 int rsk_tx_credit_update(struct rsk_tx_credit *tx, uint32_t operand)
 {
 	/* The operand may have bit 16 set: the peer adds two 16-bit numbers without truncating. */
@@ -50,28 +34,6 @@ void rsk_rx_credit_init(struct rsk_rx_credit *rx, uint16_t credits, uint32_t fir
 {
 	*rx = (struct rsk_rx_credit){ .granted = credits, .window = credits, .advertised = 1 };
 	rx->size[0] = first_size;
-}
-
-int rsk_rx_credit_message(struct rsk_rx_credit *rx)
-{
-	if (rx->received == rx->granted)
-		return -EPROTO;
-	rx->received++;
-	return 0;
-}
-
-int rsk_rx_credit_data(struct rsk_rx_credit *rx, uint32_t len)
-{
-	uint32_t size = rx->size[rx->filling % RSK_SEGMENTS];
-
-	if (rx->filling == rx->advertised || !len || len > size - rx->filled)
-		return -EPROTO;
-	rx->filled += len;
-	if (rx->filled == size) {
-		rx->filling++;
-		rx->filled = 0;
-	}
-	return 0;
 }
 
 uint32_t rsk_rx_credit_grant(struct rsk_rx_credit *rx)

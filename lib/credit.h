@@ -14,6 +14,8 @@
 #ifndef RSK_CREDIT_H
 #define RSK_CREDIT_H
 
+#include <errno.h>
+
 #include "wire.h"
 
 enum {
@@ -37,6 +39,7 @@ struct rsk_rx_credit {
 	uint32_t advertised;         /* segments advertised so far */
 	uint32_t filling;            /* number of the segment that the next byte falls into */
 	uint32_t filled;             /* bytes of that segment that have arrived */
+	uint64_t arrived;            /* bytes in all: a position in the stream */
 	uint32_t size[RSK_SEGMENTS]; /* of the advertised segments, by number mod 2 */
 };
 
@@ -54,7 +57,21 @@ static inline uint32_t rsk_tx_credit_room(const struct rsk_tx_credit *tx)
 }
 
 /* Spends one credit and @len bytes, at most the room; tells where they go. */
-struct rsk_entry rsk_tx_credit_take(struct rsk_tx_credit *tx, uint32_t len);
+static inline struct rsk_entry rsk_tx_credit_take(struct rsk_tx_credit *tx, uint32_t len)
+{
+	struct rsk_entry *seg = &tx->segment[0];
+	struct rsk_entry to = *seg;
+
+	to.length = len;
+	tx->sent++;
+	seg->addr += len;
+	seg->length -= len;
+	if (!seg->length) {
+		tx->segment[0] = tx->segment[1];
+		tx->nsegments--;
+	}
+	return to;
+}
 
 /* The operand of an SGL message. 0, or -EPROTO when it takes back credits or gives more than the
  * peer has. */
@@ -66,11 +83,30 @@ int rsk_tx_credit_segment(struct rsk_tx_credit *tx, const struct rsk_entry *entr
 void rsk_rx_credit_init(struct rsk_rx_credit *rx, uint16_t credits, uint32_t first_size);
 
 /* A message that costs a credit has arrived. 0, or -EPROTO: it had none. */
-int rsk_rx_credit_message(struct rsk_rx_credit *rx);
+static inline int rsk_rx_credit_message(struct rsk_rx_credit *rx)
+{
+	if (rx->received == rx->granted)
+		return -EPROTO;
+	rx->received++;
+	return 0;
+}
 
 /* Its @len bytes, in segment rx->filling at offset rx->filled. 0, or -EPROTO: they do not fit the
  * segment. Advances the fill position. */
-int rsk_rx_credit_data(struct rsk_rx_credit *rx, uint32_t len);
+static inline int rsk_rx_credit_data(struct rsk_rx_credit *rx, uint32_t len)
+{
+	uint32_t size = rx->size[rx->filling % RSK_SEGMENTS];
+
+	if (rx->filling == rx->advertised || !len || len > size - rx->filled)
+		return -EPROTO;
+	rx->arrived += len;
+	rx->filled += len;
+	if (rx->filled == size) {
+		rx->filling++;
+		rx->filled = 0;
+	}
+	return 0;
+}
 
 /* Is it time to tell the peer of new credits? Half the window, as upstream. */
 static inline bool rsk_rx_credit_due(const struct rsk_rx_credit *rx)

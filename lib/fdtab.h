@@ -8,24 +8,75 @@
 #ifndef RSK_FDTAB_H
 #define RSK_FDTAB_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct rsk_sock;
+
+enum {
+	RSK_FD_PAGE = 1024,          /* slots in a page; pages come on demand and stay */
+	RSK_FD_PAGES = 1024,
+};
+
+/* users counts the calls inside; a number that was never open, or is closed, may be counted for a
+ * moment, which harms nobody. */
+#define RSK_FD_OPEN 0x80000000u
+#define RSK_FD_CLOSING 0x40000000u
+
+struct rsk_slot {
+	_Atomic(uint32_t) users;
+	struct rsk_sock *sk;
+	void (*closed)(struct rsk_sock *);
+};
+
+extern _Atomic(struct rsk_slot *) rsk_fd_pages[RSK_FD_PAGES];
+
+static inline struct rsk_slot *rsk_fd_slot(int fd)
+{
+	struct rsk_slot *page;
+
+	if ((unsigned)fd >= RSK_FD_PAGE * RSK_FD_PAGES)
+		return NULL;
+	page = atomic_load_explicit(&rsk_fd_pages[fd / RSK_FD_PAGE], memory_order_acquire);
+	return page ? &page[fd % RSK_FD_PAGE] : NULL;
+}
+
+/* The last to leave a closed slot closes the object. */
+void rsk_slot_last(struct rsk_slot *slot);
+
+static inline void rsk_slot_leave(struct rsk_slot *slot)
+{
+	if (atomic_fetch_sub(&slot->users, 1) - 1 == RSK_FD_CLOSING)
+		rsk_slot_last(slot);
+}
 
 /* Publishes @sk as @fd. @closed runs when it was closed and the last call has left. 0, -ENOMEM, or
  * -EMFILE: the number is beyond the table. */
 int rsk_fd_insert(int fd, struct rsk_sock *sk, void (*closed)(struct rsk_sock *));
 
-/* The object, held until rsk_fd_put(fd), or NULL. */
-struct rsk_sock *rsk_fd_get(int fd);
-void rsk_fd_put(int fd);
+/* The object, held until its slot is left, or NULL. */
+static inline struct rsk_sock *rsk_fd_get(int fd)
+{
+	struct rsk_slot *slot = rsk_fd_slot(fd);
+
+	if (!slot)
+		return NULL;
+	if (atomic_fetch_add(&slot->users, 1) & RSK_FD_OPEN)
+		return slot->sk;
+	rsk_slot_leave(slot);
+	return NULL;
+}
+
+void rsk_fd_put(struct rsk_sock *sk);
 
 /* Marks an open descriptor that the caller holds as closing: no further call gets in, and the last
  * rsk_fd_put() closes the object. False when another thread was first. */
-bool rsk_fd_close(int fd);
+bool rsk_fd_close(struct rsk_sock *sk);
 
 /* Calls @fn for each open descriptor, held. */
-void rsk_fd_each(void (*fn)(int fd, struct rsk_sock *sk));
+void rsk_fd_each(void (*fn)(struct rsk_sock *sk));
 
 /* After fork: nothing is open. */
 void rsk_fd_forget(void);

@@ -13,15 +13,6 @@ struct rsk_cursor {
 	size_t left;                 /* bytes from here to the end */
 };
 
-static inline struct rsk_cursor rsk_cursor(const struct iovec *iov, int iovcnt)
-{
-	struct rsk_cursor at = { .iov = iov };
-
-	for (int i = 0; i < iovcnt; i++)
-		at.left += iov[i].iov_len;
-	return at;
-}
-
 /* The bytes from here on that lie in one piece; empty only at the very end. */
 static inline struct iovec rsk_cursor_piece(struct rsk_cursor *at)
 {

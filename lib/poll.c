@@ -25,9 +25,9 @@ static short poll_one(struct rsk_sock *sk, short events, enum rsk_look look)
 {
 	short mask;
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	mask = rsk_sock_poll(sk, events, look);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return mask;
 }
 
@@ -140,7 +140,7 @@ int rsk_poll(struct pollfd *fds, nfds_t nfds, int timeout)
 	ret = poll_set(&set, timeout);
 	for (nfds_t i = 0; i < nfds; i++) {
 		if (set.socks[i])
-			rsk_fd_put(fds[i].fd);
+			rsk_fd_put(set.socks[i]);
 	}
 free_set:
 	if (nfds > ON_STACK) {

@@ -120,8 +120,7 @@ int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint1
 	int ret;
 
 	*qp = (struct rsk_qp){ .dev = dev, .channel_blocks = true };
-	pthread_mutex_init(&qp->post_lock, NULL);
-	qp->sq_size = at_most((uint32_t)sq + RSK_QP_CTRL, dev->max_qp_wr);
+	qp->sq_size = at_most(sq, dev->max_qp_wr - RSK_QP_CTRL);
 	qp->rq_size = at_most((uint32_t)credits + RSK_QP_SPARE_RECVS, dev->max_qp_wr);
 
 	qp->channel = ibv_create_comp_channel(dev->verbs);
@@ -131,7 +130,7 @@ int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint1
 	}
 	ret = make_cq(qp, RSK_CQ_RX, qp->rq_size);
 	if (!ret)
-		ret = make_cq(qp, RSK_CQ_TX, qp->sq_size);
+		ret = make_cq(qp, RSK_CQ_TX, qp->sq_size + RSK_QP_CTRL);
 	if (ret)
 		goto destroy;
 
@@ -140,7 +139,7 @@ int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint1
 		.recv_cq = qp->cq[RSK_CQ_RX],
 		.qp_type = IBV_QPT_RC,
 		.cap = {
-			.max_send_wr = qp->sq_size,
+			.max_send_wr = qp->sq_size + RSK_QP_CTRL,
 			.max_recv_wr = qp->rq_size,
 			.max_send_sge = 2,
 			.max_recv_sge = 1,
@@ -193,7 +192,6 @@ void rsk_qp_destroy(struct rsk_qp *qp)
 	if (qp->channel) {
 		ibv_destroy_comp_channel(qp->channel);
 		qp->channel = NULL;
-		pthread_mutex_destroy(&qp->post_lock);
 	}
 	qp->qp = NULL;
 }
@@ -228,42 +226,57 @@ int rsk_qp_mtu(struct rsk_qp *qp)
 	return 128 << attr.path_mtu;
 }
 
-static int post_send(struct rsk_qp *qp, struct ibv_send_wr *wr, uint32_t ring_len)
+/* wr_id of data: bits 47..32 the sequence number, 31..0 the ring position. Fewer than 2^16 sends are
+ * in flight, so 16 bits tell them apart. */
+static const uint64_t ctrl_wr_id = UINT64_C(1) << 63;
+
+static inline int post_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		      uint32_t msg, unsigned flags, uint64_t wr_id)
 {
-	struct ibv_send_wr *bad;
-	int ret;
+	struct ibv_send_wr *bad, wr;
 
-	pthread_mutex_lock(&qp->post_lock);
-	uint32_t seq = qp->posted + 1, position = qp->ring_posted + ring_len;
-
-	wr->wr_id = (uint64_t)seq << 32 | position;
-	if (seq - qp->signalled >= qp->sq_size / 4)
-		wr->send_flags |= IBV_SEND_SIGNALED;
-	ret = ibv_post_send(qp->qp, wr, &bad);
-	if (!ret) {
-		__atomic_store_n(&qp->posted, seq, __ATOMIC_RELAXED);
-		qp->ring_posted = position;
-		if (wr->send_flags & IBV_SEND_SIGNALED)
-			qp->signalled = seq;
-	}
-	pthread_mutex_unlock(&qp->post_lock);
-	return -ret;
+	/* Member by member: most of the 128 bytes belong to other operations, and clearing them would
+	 * be a good part of the work on a small message. */
+	wr.wr_id = wr_id;
+	wr.next = NULL;
+	wr.sg_list = sge;
+	wr.num_sge = nsge;
+	wr.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+	wr.send_flags = flags;
+	wr.imm_data = htonl(msg);
+	wr.wr.rdma.remote_addr = to->addr;
+	wr.wr.rdma.rkey = to->key;
+	return -ibv_post_send(qp->qp, &wr, &bad);
 }
 
 int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
 		 uint32_t msg, unsigned flags, uint32_t ring_len)
 {
-	struct ibv_send_wr wr = {
-		.sg_list = sge,
-		.num_sge = nsge,
-		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-		.send_flags = (flags & RSK_POST_INLINE ? IBV_SEND_INLINE : 0) |
-			      (flags & RSK_POST_SIGNALLED ? IBV_SEND_SIGNALED : 0),
-		.imm_data = htonl(msg),
-		.wr.rdma = { .remote_addr = to->addr, .rkey = to->key },
-	};
+	uint32_t seq = atomic_load_explicit(&qp->posted, memory_order_relaxed) + 1;
+	uint32_t position = qp->ring_posted + ring_len;
+	int ret;
 
-	return post_send(qp, &wr, ring_len);
+	/* A quarter of the queue without a signal, or a full queue might have none to wait for. */
+	if (seq - atomic_load_explicit(&qp->signalled, memory_order_relaxed) >= qp->sq_size / 4)
+		flags |= RSK_POST_SIGNALLED;
+	ret = post_write(qp, sge, nsge, to, msg, flags, (uint64_t)(seq & 0xffff) << 32 | position);
+	if (ret)
+		return ret;
+	atomic_store_explicit(&qp->posted, seq, memory_order_relaxed);
+	if (flags & RSK_POST_SIGNALLED)
+		atomic_store_explicit(&qp->signalled, seq, memory_order_relaxed);
+	qp->ring_posted = position;
+	return 0;
+}
+
+int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		      uint32_t msg, unsigned flags)
+{
+	int ret = post_write(qp, sge, nsge, to, msg, flags | RSK_POST_SIGNALLED, ctrl_wr_id);
+
+	if (!ret)
+		qp->ctrl_in_flight++;
+	return ret;
 }
 
 static int errno_of(enum ibv_wc_status status)
@@ -336,7 +349,7 @@ bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
 {
 	struct ibv_wc wc[RSK_QP_BATCH];
 	int n = ibv_poll_cq(qp->cq[RSK_CQ_TX], RSK_QP_BATCH, wc);
-	bool any = false;
+	bool data = false;
 
 	if (n <= 0) {
 		if (n < 0)
@@ -349,20 +362,21 @@ bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
 			note_failure(qp, &wc[i]);
 			continue;
 		}
-		qp->completed = (uint32_t)(wc[i].wr_id >> 32);
+		if (wc[i].wr_id == ctrl_wr_id) {
+			qp->ctrl_in_flight--;
+			continue;
+		}
+		qp->completed += (uint16_t)((wc[i].wr_id >> 32) - qp->completed);
 		*ring_tail = (uint32_t)wc[i].wr_id;
-		any = true;
+		data = true;
 	}
-	return any;
+	return data;
 }
 
 int rsk_qp_refill(struct rsk_qp *qp)
 {
 	unsigned owed = qp->recvs_owed;
 
-	/* Half of the spare receives may be missing: one chain and one doorbell for several. */
-	if (owed < RSK_QP_SPARE_RECVS / 2)
-		return 0;
 	qp->recvs_owed = 0;
 	return post_recvs(qp, owed);
 }
@@ -429,14 +443,16 @@ int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking)
 
 void rsk_qp_nudge(struct rsk_qp *qp)
 {
-	struct ibv_send_wr wr = {
+	struct ibv_send_wr *bad, wr = {
+		.wr_id = ctrl_wr_id,
 		.opcode = IBV_WR_RDMA_WRITE,
 		.send_flags = IBV_SEND_SIGNALED,
 	};
 
-	/* Armed first. With a full send queue there are completions to come anyway. */
-	if (rsk_qp_arm(qp, RSK_CQ_TX) >= 0 && rsk_qp_in_flight(qp) < qp->sq_size)
-		(void)post_send(qp, &wr, 0);
+	/* Armed first. With all entries in use there are completions to come anyway. */
+	if (rsk_qp_arm(qp, RSK_CQ_TX) >= 0 && qp->ctrl_in_flight < RSK_QP_CTRL &&
+	    !ibv_post_send(qp->qp, &wr, &bad))
+		qp->ctrl_in_flight++;
 }
 
 void rsk_qp_drain(struct rsk_qp *qp, bool readable)

@@ -7,18 +7,19 @@
  * their events on the one completion channel. RSK_CQ_RX is armed by who waits for anything from the
  * peer, RSK_CQ_TX also by who waits for room to send.
  *
- * Sends are signalled only as often as the bookkeeping needs: a completion stands for all sends
- * before it. The wr_id of a send holds its sequence number and the position in the send ring up to
- * which memory is free once it has completed.
+ * Data sends are signalled only as often as the bookkeeping needs: a completion stands for all data
+ * sends before it. The wr_id of one holds its sequence number and the position in the send ring up to
+ * which memory is free once it has completed. Control messages are rare, and all signalled.
  *
- * Locks: polling, arming, draining and receive posting are done under the socket's state lock; sends
- * are posted under a lock of their own (senders and the returner of credits share the SQ), so that no
- * doorbell is rung under the state lock of a busy sender.
+ * Locks: all of this is done under the socket's state lock, except posting data, which is done under
+ * its tx.lock alone, so that no doorbell is rung under the state lock of a busy sender. That is why
+ * data and control messages are counted apart: each count has one writer.
  */
 #ifndef RSK_QP_H
 #define RSK_QP_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,7 +33,7 @@ enum rsk_cq { RSK_CQ_RX, RSK_CQ_TX, RSK_CQS };
 enum {
 	RSK_QP_SIZE_MIN = 16,        /* protocol: smallest SQ and RQ */
 	RSK_QP_SIZE_MAX = 65534,
-	RSK_QP_CTRL = 8,             /* SQ entries that only control messages may use */
+	RSK_QP_CTRL = 8,             /* SQ entries beyond the data's, for control messages */
 	RSK_QP_SPARE_RECVS = 16,     /* receives beyond the credits, for control messages */
 	RSK_QP_BATCH = 16,           /* CQEs per poll, receives per post */
 };
@@ -68,16 +69,17 @@ struct rsk_qp {
 	unsigned quiet;              /* drains since the last unprompted look at the channel */
 	unsigned idle_looks;         /* polls without a completion; see sock.c */
 	unsigned recvs_owed;         /* receives reaped and not yet posted again */
-	uint32_t sq_size;            /* sends in flight at most, control messages included */
+	uint32_t sq_size;            /* data sends in flight at most; RSK_QP_CTRL more are kept */
 	uint32_t rq_size;            /* receives posted */
 	uint32_t max_inline;
 
-	pthread_mutex_t post_lock;   /* guards the next three */
-	uint32_t posted;             /* sequence number of the last send */
-	uint32_t signalled;          /* ... of the last signalled one */
-	uint32_t ring_posted;        /* ring position of the last send that used the ring */
+	/* Sequence numbers of data sends: */
+	_Atomic(uint32_t) posted;    /* the last one; tx.lock */
+	_Atomic(uint32_t) signalled; /* the last signalled one; tx.lock */
+	uint32_t completed;
+	uint32_t ring_posted;        /* ring position behind the last send; tx.lock */
 
-	uint32_t completed;          /* sequence number up to which sends have completed */
+	unsigned ctrl_in_flight;
 	int error;                   /* negative errno of the first failed completion */
 	bool grow_failed;            /* larger segments could not be registered; rx.lock */
 	bool flushed;                /* a work request was flushed: the QP is in the error state */
@@ -111,30 +113,46 @@ void rsk_qp_set_error(struct rsk_qp *qp);
 int rsk_qp_mtu(struct rsk_qp *qp);
 
 enum rsk_post_flags {
-	RSK_POST_INLINE = 1,         /* the bytes may be anywhere, and are free on return */
-	RSK_POST_SIGNALLED = 2,
+	RSK_POST_INLINE = IBV_SEND_INLINE, /* the bytes may be anywhere, and are free on return */
+	RSK_POST_SIGNALLED = IBV_SEND_SIGNALED,
 };
 
 /* RDMA WRITE WITH IMMEDIATE of @msg and the bytes of @sge to @to. @ring_len: bytes of the send ring
- * that are free again when it has completed. Returns 0 or -errno. */
+ * that are free again when it has completed. For data; tx.lock held. Returns 0 or -errno. */
 int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
 		 uint32_t msg, unsigned flags, uint32_t ring_len);
+/* The same for control messages, of which RSK_QP_CTRL may be in flight. State lock held. */
+int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		      uint32_t msg, unsigned flags);
 
-/* Sends in flight; meaningful to who holds the state lock, and then never too small. */
-static inline uint32_t rsk_qp_in_flight(const struct rsk_qp *qp)
+/* Data sends in flight. State lock held; exact with tx.lock, too. */
+static inline uint32_t rsk_qp_data_in_flight(const struct rsk_qp *qp)
 {
-	return __atomic_load_n(&qp->posted, __ATOMIC_RELAXED) - qp->completed;
+	return atomic_load_explicit(&qp->posted, memory_order_relaxed) - qp->completed;
+}
+
+/* Is a completion to come on RSK_CQ_TX? State lock held. */
+static inline bool rsk_qp_completion_due(const struct rsk_qp *qp)
+{
+	return qp->ctrl_in_flight ||
+	       (int32_t)(atomic_load_explicit(&qp->signalled, memory_order_relaxed) - qp->completed) > 0;
 }
 
 /* Reaps up to RSK_QP_BATCH messages into @msg; returns how many. A failed completion, or one that is
  * no message, sets qp->error or qp->flushed. */
 int rsk_qp_poll_rx(struct rsk_qp *qp, uint32_t msg[static RSK_QP_BATCH]);
 
-/* Reaps completed sends: advances qp->completed. True if any; then *ring_tail is the position up to
- * which the ring is free. */
+/* Reaps completed sends. True if there was data among them: then *ring_tail is the position up to
+ * which the ring is free. Call until false. */
 bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail);
 
-/* Posts the receives owed, when there are enough to be worth it. */
+/* Are enough receives owed to be worth posting? Half of the spare ones may be missing: one chain and
+ * one doorbell for several. */
+static inline bool rsk_qp_refill_due(const struct rsk_qp *qp)
+{
+	return qp->recvs_owed >= RSK_QP_SPARE_RECVS / 2;
+}
+
 int rsk_qp_refill(struct rsk_qp *qp);
 
 /* Sees to it that the next completion raises an event. 1: newly armed, so poll once more before

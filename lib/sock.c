@@ -30,7 +30,6 @@ static unsigned closing;
 struct rsk_sock *rsk_sock_new(int domain)
 {
 	struct rsk_sock *sk = calloc(1, sizeof(*sk));
-	pthread_condattr_t attr;
 
 	if (!sk)
 		return NULL;
@@ -41,13 +40,6 @@ struct rsk_sock *rsk_sock_new(int domain)
 	sk->options = rsk_options_default;
 	sk->local.ss_family = (sa_family_t)domain;
 	pthread_mutex_init(&sk->setup_lock, NULL);
-	pthread_mutex_init(&sk->lock, NULL);
-	pthread_mutex_init(&sk->tx.lock, NULL);
-	pthread_mutex_init(&sk->rx.lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&sk->cond, &attr);
-	pthread_condattr_destroy(&attr);
 	return sk;
 }
 
@@ -62,10 +54,6 @@ void rsk_sock_unref(struct rsk_sock *sk)
 	if (atomic_fetch_sub_explicit(&sk->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	rsk_ready_close(&sk->ready);
-	pthread_cond_destroy(&sk->cond);
-	pthread_mutex_destroy(&sk->rx.lock);
-	pthread_mutex_destroy(&sk->tx.lock);
-	pthread_mutex_destroy(&sk->lock);
 	pthread_mutex_destroy(&sk->setup_lock);
 	free(sk);
 }
@@ -136,13 +124,21 @@ void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 	rsk_sock_wake(sk);
 }
 
+/* Those who wait while another thread sleeps on their behalf. */
+static void tell_followers(struct rsk_sock *sk)
+{
+	if (!sk->waiters)
+		return;
+	atomic_fetch_add_explicit(&sk->news, 1, memory_order_relaxed);
+	rsk_futex_wake(&sk->news, INT32_MAX);
+}
+
 void rsk_sock_wake(struct rsk_sock *sk)
 {
 	rsk_ready_raise(&sk->ready);
 	if (sk->sleeper == RSK_ON_CHANNEL)
 		rsk_qp_nudge(&sk->qp);
-	if (sk->waiters)
-		pthread_cond_broadcast(&sk->cond);
+	tell_followers(sk);
 }
 
 int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock)
@@ -161,7 +157,7 @@ static short stream_mask(struct rsk_sock *sk)
 
 	if (read_ended)
 		mask |= POLLIN | POLLRDNORM | POLLRDHUP;
-	else if (rsk_stream_has_data(sk))
+	else if (rsk_rx_has_data(sk))
 		mask |= POLLIN | POLLRDNORM;
 	if (write_ended || rsk_stream_writable(sk))
 		mask |= POLLOUT | POLLWRNORM;
@@ -259,6 +255,14 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 	return mask;
 }
 
+int rsk_sock_turn_taken(struct rsk_sock *sk)
+{
+	rsk_lock(&sk->lock);
+	rsk_ready_raise(&sk->ready);
+	rsk_unlock(&sk->lock);
+	return -EAGAIN;
+}
+
 /* Waiting */
 
 int64_t rsk_now(void)
@@ -313,8 +317,8 @@ static bool spin(struct rsk_sock *sk, bool (*look)(struct rsk_sock *))
 		return false;
 	until = rsk_now() + rsk_spin_ns();
 	do {
-		pthread_mutex_unlock(&sk->lock);
-		pthread_mutex_lock(&sk->lock);
+		rsk_unlock(&sk->lock);
+		rsk_lock(&sk->lock);
 		if (look(sk))
 			return true;
 	} while (rsk_now() < until);
@@ -351,16 +355,16 @@ int rsk_ms_until(int64_t deadline)
 	return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-/* Waits for the thread that sleeps on the descriptor to say that something happened. */
+/* Waits for the thread that sleeps for all to say that something happened. */
 static int follow(struct rsk_sock *sk, int64_t deadline)
 {
-	struct timespec until;
+	uint32_t news = atomic_load_explicit(&sk->news, memory_order_relaxed);
+	int ret;
 
-	if (deadline == RSK_NEVER)
-		return -pthread_cond_wait(&sk->cond, &sk->lock);
-	until.tv_sec = deadline / 1000000000;
-	until.tv_nsec = deadline % 1000000000;
-	return pthread_cond_timedwait(&sk->cond, &sk->lock, &until) ? -EAGAIN : 0;
+	rsk_unlock(&sk->lock);
+	ret = rsk_futex_wait(&sk->news, news, deadline);
+	rsk_lock(&sk->lock);
+	return ret == -EINTR && signals_restart() ? 0 : ret;
 }
 
 /* Without a time limit a connection's completion channel itself is the cheapest place to sleep: one
@@ -370,9 +374,9 @@ static int sleep_on_channel(struct rsk_sock *sk)
 	int which;
 
 	sk->sleeper = RSK_ON_CHANNEL;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	which = rsk_qp_sleep(&sk->qp);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	sk->sleeper = RSK_NOBODY;
 	if (which < 0)
 		return which;
@@ -385,9 +389,9 @@ static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
 	int ms = rsk_ms_until(deadline), woken;
 
 	sk->sleeper = RSK_ON_DESCRIPTOR;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	woken = rsk_ready_sleep(&sk->ready, ms);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	sk->sleeper = RSK_NOBODY;
 
 	if (woken > 0) {
@@ -414,7 +418,7 @@ static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
 	if (ret == -EAGAIN)
 		ret = sleep_on_descriptor(sk, deadline);
 	if (sk->waiters > 1)
-		pthread_cond_broadcast(&sk->cond);
+		tell_followers(sk);
 	return ret;
 }
 
@@ -449,8 +453,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 	sk->waiters--;
 	settle(sk, 0);
 	/* Whoever followed needs a new thread to sleep on the descriptor. */
-	if (sk->waiters)
-		pthread_cond_broadcast(&sk->cond);
+	tell_followers(sk);
 	return ret;
 }
 
@@ -473,11 +476,11 @@ static bool drained(struct rsk_sock *sk)
 {
 	bool done;
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	do
 		rsk_stream_progress(sk);
 	while (!(done = rsk_stream_drained(sk)) && arm(sk, true));
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return done;
 }
 
@@ -485,9 +488,9 @@ static void drain_io(struct rsk_io *io)
 {
 	struct rsk_sock *sk = (struct rsk_sock *)((char *)io - offsetof(struct rsk_sock, drain_io));
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	rsk_qp_drain(&sk->qp, true);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	if (drained(sk))
 		finish_close(sk);
 }
@@ -503,24 +506,29 @@ static void drain_too_long(struct rsk_timer *timer)
 	finish_close(sk);
 }
 
-static void run_close(struct rsk_work *work)
+static int close_on_engine(void *arg)
 {
-	struct rsk_sock *sk =
-		(struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, close_work));
+	struct rsk_sock *sk = arg;
 
 	/* The state is stable here: no call is inside any more, and events come on this thread. */
 	if (sk->state == RSK_CONNECTED || sk->state == RSK_ENDED) {
 		rsk_stream_shutdown(sk, SHUT_RDWR);
-		pthread_mutex_lock(&sk->lock);
+		rsk_lock(&sk->lock);
 		rsk_sock_set_nonblock(sk, true);
-		pthread_mutex_unlock(&sk->lock);
+		rsk_unlock(&sk->lock);
 		if (!drained(sk)) {
 			rsk_timer_start(&sk->drain_limit, DRAIN_LIMIT_MS, drain_too_long);
 			rsk_io_start(&sk->drain_io, sk->qp.channel->fd, drain_io);
-			return;
+			return 0;
 		}
 	}
 	finish_close(sk);
+	return 0;
+}
+
+static void run_close(struct rsk_work *work)
+{
+	close_on_engine((char *)work - offsetof(struct rsk_sock, close_work));
 }
 
 /* The last call has left a closed descriptor. */
@@ -530,18 +538,23 @@ static void released(struct rsk_sock *sk)
 	closing++;
 	pthread_mutex_unlock(&closing_lock);
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	rsk_ready_close(&sk->ready);
-	pthread_mutex_unlock(&sk->lock);
-	sk->close_work.fn = run_close;
-	rsk_progress_post(&sk->close_work);
+	rsk_unlock(&sk->lock);
+	/* A connection takes its time, in the background. A port is free again on return. */
+	if (sk->state == RSK_IDLE || sk->state == RSK_LISTENING) {
+		rsk_progress_call(close_on_engine, sk);
+	} else {
+		sk->close_work.fn = run_close;
+		rsk_progress_post(&sk->close_work);
+	}
 }
 
 int rsk_sock_publish(struct rsk_sock *sk, bool cloexec)
 {
 	int ret;
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	ret = rsk_ready_open(&sk->ready, cloexec);
 	if (!ret && sk->qp.channel) {
 		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
@@ -554,24 +567,24 @@ int rsk_sock_publish(struct rsk_sock *sk, bool cloexec)
 		rsk_ready_close(&sk->ready);
 	else
 		ret = sk->ready.fd;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return ret;
 }
 
-bool rsk_sock_close(int fd, struct rsk_sock *sk)
+bool rsk_sock_close(struct rsk_sock *sk)
 {
-	if (!rsk_fd_close(fd))
+	if (!rsk_fd_close(sk))
 		return false;
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	sk->closed = true;
 	rsk_sock_wake(sk);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return true;
 }
 
-static void close_one(int fd, struct rsk_sock *sk)
+static void close_one(struct rsk_sock *sk)
 {
-	rsk_sock_close(fd, sk);
+	rsk_sock_close(sk);
 }
 
 void rsk_sock_close_all(void)

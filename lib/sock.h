@@ -11,7 +11,7 @@
  *   rx.lock   the same for receivers
  *   lock      ("the state lock") all that completions and the CM change; short, fixed work, never
  *             across a copy or a sleep. All members without another guard named are guarded by it.
- *   qp's post_lock, pool_lock
+ *   pool_lock
  * Of two sockets no two locks are ever held together.
  */
 #ifndef RSK_SOCK_H
@@ -25,6 +25,7 @@
 
 #include "cm.h"
 #include "credit.h"
+#include "lock.h"
 #include "options.h"
 #include "pool.h"
 #include "qp.h"
@@ -32,7 +33,7 @@
 #include "ring.h"
 
 struct rsk_tx {
-	pthread_mutex_t lock;
+	struct rsk_lock lock;
 	struct rsk_tx_credit credit;
 	struct rsk_ring ring;
 	struct rsk_chunk *chunk;     /* the ring's memory, lent while bytes are in flight */
@@ -43,34 +44,43 @@ struct rsk_tx {
 	bool end_due, end_sent;      /* SHUTDOWN or DISCONNECT is to be sent; was sent */
 };
 
-/* A byte of the incoming stream: segments are numbered from 0 on. */
-struct rsk_position {
-	uint32_t segment, offset;
+/* Where the application reads next. */
+struct rsk_place {
+	uint32_t segment;            /* its number */
+	uint32_t left;               /* bytes from here to the segment's end */
+	uint8_t *at;
 };
 
 struct rsk_rx {
-	pthread_mutex_t lock;
+	struct rsk_lock lock;
 	struct rsk_rx_credit credit;
 	struct rsk_mem segment[RSK_SEGMENTS]; /* rx.lock while not advertised */
 	uint32_t ready;              /* segments whose memory may be advertised */
 	struct rsk_mem list;         /* our target list, which the peer writes to */
 	unsigned list_index;         /* the entry to look at next */
-	struct rsk_position end;     /* where the stream ends, once shut_by_peer */
-	struct rsk_position seen;    /* what has arrived, when last looked at; rx.lock */
-	_Atomic(uint64_t) drained;   /* the next byte for the application; written under rx.lock */
+	/* Positions in the stream, in bytes from its beginning: */
+	uint64_t end;                /* where it ends, once shut_by_peer */
+	uint64_t seen;               /* what has arrived, when last looked at; rx.lock */
+	_Atomic(uint64_t) drained;   /* what the application has taken; written under rx.lock */
+	struct rsk_place place;      /* where drained lies; rx.lock */
+};
+
+enum {
+	RSK_SEND_USEFUL = 2048,      /* POLLOUT promises room for this much, as upstream */
 };
 
 enum rsk_sleeper { RSK_NOBODY, RSK_ON_DESCRIPTOR, RSK_ON_CHANNEL };
 
 struct rsk_sock {
+	struct rsk_slot *slot;       /* its place in the descriptor table */
 	atomic_uint refs;
 	int domain;
 	atomic_bool nonblock;
 
 	pthread_mutex_t setup_lock;  /* one bind, listen or connect at a time; outermost */
 
-	pthread_mutex_t lock;
-	pthread_cond_t cond;         /* those who wait while another sleeps on the descriptor */
+	struct rsk_lock lock;
+	_Atomic(uint32_t) news;      /* what those sleep on who wait while another sleeps for all */
 	struct rsk_ready ready;
 	enum rsk_sleeper sleeper;    /* who sleeps takes the events, on behalf of all waiters */
 	unsigned waiters;            /* threads inside rsk_sock_wait() */
@@ -99,6 +109,34 @@ struct rsk_sock {
 	struct rsk_io drain_io;
 	struct rsk_timer drain_limit;
 };
+
+/* Up to where data has arrived. State lock held. */
+static inline uint64_t rsk_rx_arrived(const struct rsk_sock *sk)
+{
+	return sk->shut_by_peer ? sk->rx.end : sk->rx.credit.arrived;
+}
+
+/* Has data arrived that nobody has taken? State lock held. */
+static inline bool rsk_rx_has_data(const struct rsk_sock *sk)
+{
+	return rsk_rx_arrived(sk) != atomic_load_explicit(&sk->rx.drained, memory_order_relaxed);
+}
+
+/* Bytes that a message could carry now, up to @want. State lock held. */
+static inline uint32_t rsk_tx_room(const struct rsk_sock *sk, uint32_t want)
+{
+	uint32_t room = rsk_tx_credit_room(&sk->tx.credit);
+	uint32_t free_bytes = rsk_ring_free(&sk->tx.ring);
+
+	if (rsk_qp_data_in_flight(&sk->qp) == sk->qp.sq_size)
+		return 0;
+	if (room > want)
+		room = want;
+	/* No small change: better to wait for a useful piece than to send crumbs. */
+	if (free_bytes < room && free_bytes < RSK_SEND_USEFUL)
+		return 0;
+	return room < free_bytes ? room : free_bytes;
+}
 
 /* A new socket with one reference and no descriptor, or NULL. */
 struct rsk_sock *rsk_sock_new(int domain);
@@ -152,8 +190,22 @@ int64_t rsk_spin_ns(void);
  * passed), -EINTR, or -ECONNABORTED (closed meanwhile). */
 int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline);
 
+/* Another call has the turn, tx.lock or rx.lock, maybe for long: -EAGAIN, and the descriptor says to
+ * look again. */
+int rsk_sock_turn_taken(struct rsk_sock *sk);
+
+static inline int rsk_sock_take_turn(struct rsk_sock *sk, struct rsk_lock *turn, bool nonblock)
+{
+	if (rsk_trylock(turn))
+		return 0;
+	if (nonblock)
+		return rsk_sock_turn_taken(sk);
+	rsk_lock(turn);
+	return 0;
+}
+
 /* Closes the descriptor: what rsk_close() does. */
-bool rsk_sock_close(int fd, struct rsk_sock *sk);
+bool rsk_sock_close(struct rsk_sock *sk);
 /* Closes all sockets and waits, within their limits, until what they sent has gone out. */
 void rsk_sock_close_all(void);
 void rsk_sock_forget_all(void);

@@ -15,7 +15,6 @@ enum {
 	LIST_SIZE = RSK_SEGMENTS * WIRE_ENTRY_SIZE,
 	OUT_SLOTS = 8,
 	OUT_OFFSET = 64,
-	SEND_USEFUL = 2048,          /* POLLOUT promises this much, as upstream */
 };
 
 /* Setting up and tearing down */
@@ -62,6 +61,7 @@ int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inlin
 	credits = (uint16_t)(sk->qp.rq_size - RSK_QP_SPARE_RECVS);
 	rsk_rx_credit_init(&sk->rx.credit, credits, (uint32_t)first->len);
 	sk->rx.ready = RSK_SEGMENTS;
+	sk->rx.place = (struct rsk_place){ 0, (uint32_t)first->len, first->addr };
 	/* The first segment goes with the private data; the peer writes the next to entry 1. */
 	sk->rx.list_index = 1;
 
@@ -110,7 +110,7 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 /* Control messages cost no credit, only an entry of the send queue; some are kept for them. */
 static bool can_send_control(const struct rsk_sock *sk)
 {
-	return rsk_qp_in_flight(&sk->qp) + 1 < sk->qp.sq_size;
+	return sk->qp.ctrl_in_flight < RSK_QP_CTRL;
 }
 
 static void sent(struct rsk_sock *sk, int ret, const char *what)
@@ -137,14 +137,14 @@ static void send_segment(struct rsk_sock *sk)
 
 	rsk_wire_put_entry(bytes, &entry, tx->swap);
 	tx->peer_index = (tx->peer_index + 1) % tx->peer_list.length;
-	sent(sk, rsk_qp_write(&sk->qp, &sge, 1, &to, msg, flags, 0), "a segment");
+	sent(sk, rsk_qp_write_ctrl(&sk->qp, &sge, 1, &to, msg, flags), "a segment");
 }
 
-static void send_bare(struct rsk_sock *sk, uint32_t msg, unsigned flags, const char *what)
+static void send_bare(struct rsk_sock *sk, uint32_t msg, const char *what)
 {
 	static const struct rsk_entry nowhere;
 
-	sent(sk, rsk_qp_write(&sk->qp, NULL, 0, &nowhere, msg, flags, 0), what);
+	sent(sk, rsk_qp_write_ctrl(&sk->qp, NULL, 0, &nowhere, msg, 0), what);
 }
 
 static void send_end(struct rsk_sock *sk)
@@ -157,12 +157,17 @@ static void send_end(struct rsk_sock *sk)
 	sk->tx.end_sent = true;
 	if (end == WIRE_CTRL_DISCONNECT || sk->shut_by_peer)
 		sk->state = RSK_ENDED;
-	send_bare(sk, rsk_wire_msg(WIRE_OP_CTRL, end), RSK_POST_SIGNALLED, "the end of the stream");
+	send_bare(sk, rsk_wire_msg(WIRE_OP_CTRL, end), "the end of the stream");
 }
 
 static bool segment_due(const struct rsk_sock *sk)
 {
 	return sk->rx.credit.advertised != sk->rx.ready && !sk->shut_by_peer;
+}
+
+static bool control_due(const struct rsk_sock *sk)
+{
+	return segment_due(sk) || rsk_rx_credit_due(&sk->rx.credit) || sk->tx.end_due;
 }
 
 void rsk_stream_send_control(struct rsk_sock *sk)
@@ -172,7 +177,7 @@ void rsk_stream_send_control(struct rsk_sock *sk)
 			send_segment(sk);
 		else if (rsk_rx_credit_due(&sk->rx.credit))
 			send_bare(sk, rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&sk->rx.credit)),
-				  0, "credits");
+				  "credits");
 		else if (sk->tx.end_due)
 			send_end(sk);
 		else
@@ -182,7 +187,7 @@ void rsk_stream_send_control(struct rsk_sock *sk)
 
 /* Messages from the peer: one handler for each operation */
 
-static int on_data(struct rsk_sock *sk, uint32_t len)
+static inline int on_data(struct rsk_sock *sk, uint32_t len)
 {
 	int ret = rsk_rx_credit_message(&sk->rx.credit);
 
@@ -225,7 +230,7 @@ static void end_of_stream(struct rsk_sock *sk)
 	if (sk->shut_by_peer)
 		return;
 	/* Data that a careless peer sends behind its end is counted, and never shown. */
-	sk->rx.end = rsk_stream_fill(sk);
+	sk->rx.end = sk->rx.credit.arrived;
 	sk->shut_by_peer = true;
 }
 
@@ -261,7 +266,10 @@ static int (*const handlers[8])(struct rsk_sock *, uint32_t) = {
 static void take_messages(struct rsk_sock *sk, const uint32_t *msg, int count)
 {
 	for (int i = 0; i < count && sk->state != RSK_FAILED; i++) {
-		int ret = handlers[rsk_wire_op(msg[i])](sk, rsk_wire_value(msg[i]));
+		enum rsk_wire_op op = rsk_wire_op(msg[i]);
+		/* Nearly all are data: spare them the indirect call. */
+		int ret = op == WIRE_OP_DATA ? on_data(sk, rsk_wire_value(msg[i])) :
+					       handlers[op](sk, rsk_wire_value(msg[i]));
 
 		if (ret) {
 			rsk_sock_fail(sk, -ret, "the peer broke the protocol: message %#010x", msg[i]);
@@ -294,20 +302,17 @@ void rsk_stream_progress(struct rsk_sock *sk)
 		count = rsk_qp_poll_rx(&sk->qp, msg);
 		take_messages(sk, msg, count);
 	} while (count == RSK_QP_BATCH);
-	if (rsk_qp_in_flight(&sk->qp)) {
+	if (rsk_qp_completion_due(&sk->qp)) {
 		while (rsk_qp_poll_tx(&sk->qp, &tail))
 			rsk_ring_release(&sk->tx.ring, tail);
 	}
 	if (sk->qp.error || sk->qp.flushed)
 		check_failure(sk);
-	if (sk->state == RSK_CONNECTED) {
-		/* Receives first: the credits promise that they are there. */
-		int ret = rsk_qp_refill(&sk->qp);
-
-		if (ret)
-			rsk_sock_fail(sk, -ret, "cannot post receives: %s", strerror(-ret));
+	/* Receives first: the credits promise that they are there. */
+	if (rsk_qp_refill_due(&sk->qp) && sk->state == RSK_CONNECTED)
+		sent(sk, rsk_qp_refill(&sk->qp), "receives");
+	if (control_due(sk))
 		rsk_stream_send_control(sk);
-	}
 }
 
 /* Questions and the end */
@@ -320,80 +325,36 @@ void rsk_stream_rest(struct rsk_sock *sk)
 	}
 }
 
-uint32_t rsk_stream_room(struct rsk_sock *sk, uint32_t want)
-{
-	uint32_t room = rsk_tx_credit_room(&sk->tx.credit);
-	uint32_t free_bytes = rsk_ring_free(&sk->tx.ring);
-
-	if (rsk_qp_in_flight(&sk->qp) + RSK_QP_CTRL >= sk->qp.sq_size)
-		return 0;
-	if (room > want)
-		room = want;
-	/* No small change: better to wait for a useful piece than to send crumbs. */
-	if (free_bytes < room && free_bytes < SEND_USEFUL)
-		return 0;
-	return room < free_bytes ? room : free_bytes;
-}
-
 bool rsk_stream_writable(struct rsk_sock *sk)
 {
-	return rsk_stream_room(sk, SEND_USEFUL) > 0;
-}
-
-struct rsk_position rsk_stream_fill(struct rsk_sock *sk)
-{
-	const struct rsk_rx_credit *credit = &sk->rx.credit;
-
-	if (sk->shut_by_peer)
-		return sk->rx.end;
-	return (struct rsk_position){ credit->filling, credit->filled };
-}
-
-struct rsk_position rsk_stream_drained_to(struct rsk_sock *sk)
-{
-	uint64_t at = atomic_load_explicit(&sk->rx.drained, memory_order_relaxed);
-
-	return (struct rsk_position){ (uint32_t)(at >> 32), (uint32_t)at };
-}
-
-void rsk_stream_set_drained(struct rsk_sock *sk, struct rsk_position at)
-{
-	atomic_store_explicit(&sk->rx.drained, (uint64_t)at.segment << 32 | at.offset,
-			      memory_order_relaxed);
-}
-
-bool rsk_stream_has_data(struct rsk_sock *sk)
-{
-	struct rsk_position fill = rsk_stream_fill(sk), drained = rsk_stream_drained_to(sk);
-
-	return fill.segment != drained.segment || fill.offset != drained.offset;
+	return rsk_tx_room(sk, RSK_SEND_USEFUL) > 0;
 }
 
 void rsk_stream_shutdown(struct rsk_sock *sk, int how)
 {
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	if (how != SHUT_WR)
 		sk->shut_rd = true;
 	if (how != SHUT_RD)
 		sk->shut_wr = true;
 	rsk_sock_wake(sk);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 
 	/* A sender that is at it posts what it has accepted, sees shut_wr and leaves. */
-	pthread_mutex_lock(&sk->tx.lock);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->tx.lock);
+	rsk_lock(&sk->lock);
 	rsk_stream_progress(sk);
 	/* Once for this direction, and once more when the other is given up, too. */
 	if (sk->state == RSK_CONNECTED && sk->shut_wr && (!sk->tx.end_sent || sk->shut_rd))
 		sk->tx.end_due = true;
 	rsk_stream_send_control(sk);
-	pthread_mutex_unlock(&sk->lock);
-	pthread_mutex_unlock(&sk->tx.lock);
+	rsk_unlock(&sk->lock);
+	rsk_unlock(&sk->tx.lock);
 }
 
 bool rsk_stream_drained(struct rsk_sock *sk)
 {
 	if (sk->state == RSK_FAILED || sk->left_by_peer || sk->qp.error || sk->qp.flushed)
 		return true;
-	return !sk->tx.end_due && !rsk_qp_in_flight(&sk->qp);
+	return !sk->tx.end_due && !sk->qp.ctrl_in_flight;
 }

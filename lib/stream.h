@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <sys/uio.h>
+
+#include "iov.h"
 
 struct ibv_context;
 struct ibv_qp;
@@ -38,26 +39,16 @@ void rsk_stream_send_control(struct rsk_sock *sk);
 /* Gives the send memory back when nothing is in flight. State lock held. */
 void rsk_stream_rest(struct rsk_sock *sk);
 
-/* Bytes that a send could take now, up to @want; @want 1 asks whether any. State lock held. */
-uint32_t rsk_stream_room(struct rsk_sock *sk, uint32_t want);
 /* A send would take a useful amount, or fail: POLLOUT. State lock held. */
 bool rsk_stream_writable(struct rsk_sock *sk);
-/* Has data arrived that nobody has taken? State lock held. */
-bool rsk_stream_has_data(struct rsk_sock *sk);
-
-/* Up to where data has arrived. State lock held. */
-struct rsk_position rsk_stream_fill(struct rsk_sock *sk);
-/* Up to where the application has taken it; set under rx.lock. */
-struct rsk_position rsk_stream_drained_to(struct rsk_sock *sk);
-void rsk_stream_set_drained(struct rsk_sock *sk, struct rsk_position at);
-
 /* Ends the sending direction. Under no lock. */
 void rsk_stream_shutdown(struct rsk_sock *sk, int how);
 
 /* True when nothing that was sent can still be lost by destroying the QP. State lock held. */
 bool rsk_stream_drained(struct rsk_sock *sk);
 
-ssize_t rsk_stream_send(struct rsk_sock *sk, const struct iovec *iov, int iovcnt, int flags);
-ssize_t rsk_stream_recv(struct rsk_sock *sk, const struct iovec *iov, int iovcnt, int flags);
+/* @from and @to are not empty. */
+ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags);
+ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags);
 
 #endif

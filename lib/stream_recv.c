@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Receiving: see stream.h. A call holds rx.lock from its first byte to its last. Bytes lie in the
- * segments in the order they came; the position up to which they have arrived (the fill position) is
- * looked up under the state lock only when what was seen before is used up.
+ * segments in the order they came; how many have arrived is looked up under the state lock only when
+ * those seen before are used up.
  */
 #include "stream.h"
 
@@ -16,11 +16,9 @@ enum {
 	SEGMENT_MAX = 64 << 10,      /* what a segment grows to under load: upstream's default */
 };
 
-/* 1: data is there. 0: end of file. -EAGAIN: not yet, or the errno of the call. State lock held. */
-static int check_state(struct rsk_sock *sk)
+/* No data is there: 0 is end of file, -EAGAIN not yet, else the errno of the call. State lock held. */
+static int why_not(struct rsk_sock *sk)
 {
-	if (rsk_stream_has_data(sk))
-		return 1;
 	if (sk->closed)
 		return -ECONNABORTED;
 	switch (sk->state) {
@@ -42,12 +40,18 @@ static int check_state(struct rsk_sock *sk)
 	}
 }
 
+/* 1: data is there. */
+static inline int check_state(struct rsk_sock *sk)
+{
+	return rsk_rx_has_data(sk) ? 1 : why_not(sk);
+}
+
 static bool can_recv(struct rsk_sock *sk)
 {
 	rsk_stream_progress(sk);
 	switch (sk->state) {
 	case RSK_CONNECTED:
-		return rsk_stream_has_data(sk) || sk->shut_by_peer || sk->shut_rd || sk->closed;
+		return rsk_rx_has_data(sk) || sk->shut_by_peer || sk->shut_rd || sk->closed;
 	case RSK_RESOLVE_ADDR:
 	case RSK_RESOLVE_ROUTE:
 	case RSK_CONNECTING:
@@ -61,9 +65,8 @@ static int wait_for_data(struct rsk_sock *sk, bool nonblock, int64_t *deadline)
 {
 	int ret;
 
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	for (;;) {
-		rsk_stream_progress(sk);
 		ret = check_state(sk);
 		if (ret != -EAGAIN)
 			break;
@@ -72,6 +75,10 @@ static int wait_for_data(struct rsk_sock *sk, bool nonblock, int64_t *deadline)
 				break;
 			continue;
 		}
+		rsk_stream_progress(sk);
+		ret = check_state(sk);
+		if (ret != -EAGAIN)
+			break;
 		if (!*deadline)
 			*deadline = rsk_deadline(&sk->options.rcvtimeo);
 		ret = rsk_sock_wait(sk, can_recv, false, *deadline);
@@ -80,20 +87,10 @@ static int wait_for_data(struct rsk_sock *sk, bool nonblock, int64_t *deadline)
 	}
 	if (ret == 1) {
 		sk->wanted &= ~POLLIN;
-		sk->rx.seen = rsk_stream_fill(sk);
+		sk->rx.seen = rsk_rx_arrived(sk);
 	}
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return ret;
-}
-
-/* Bytes that lie in one piece at a position, of those seen to have arrived. */
-static uint32_t piece_at(const struct rsk_rx *rx, struct rsk_position at)
-{
-	uint32_t end = rx->seen.offset;
-
-	if (at.segment != rx->seen.segment)
-		end = (uint32_t)rx->segment[at.segment % RSK_SEGMENTS].len;
-	return end - at.offset;
 }
 
 /* Under load a segment is replaced by a larger one. Not to get it is no failure. */
@@ -111,52 +108,42 @@ static void grow(struct rsk_sock *sk, struct rsk_mem *mem)
 	*mem = larger;
 }
 
-/* Moves the drain position on. A segment that was used up goes back to the peer at once, from the
- * reading call, or a reader that never sleeps would starve it. */
-static struct rsk_position drain(struct rsk_sock *sk, struct rsk_position at, uint32_t len)
+static struct rsk_place next_segment(const struct rsk_rx *rx, uint32_t segment)
 {
-	struct rsk_mem *mem = &sk->rx.segment[at.segment % RSK_SEGMENTS];
+	const struct rsk_mem *mem = &rx->segment[++segment % RSK_SEGMENTS];
 
-	at.offset += len;
-	if (at.offset < mem->len) {
-		rsk_stream_set_drained(sk, at);
-		return at;
-	}
-	at = (struct rsk_position){ .segment = at.segment + 1 };
-	rsk_stream_set_drained(sk, at);
-	grow(sk, mem);
-	pthread_mutex_lock(&sk->lock);
+	return (struct rsk_place){ segment, (uint32_t)mem->len, mem->addr };
+}
+
+/* A segment that was used up goes back to the peer at once, from the reading call, or a reader that
+ * never sleeps would starve it. */
+static void give_back(struct rsk_sock *sk, uint32_t segment)
+{
+	grow(sk, &sk->rx.segment[segment % RSK_SEGMENTS]);
+	rsk_lock(&sk->lock);
 	sk->rx.ready++;
 	rsk_stream_send_control(sk);
-	pthread_mutex_unlock(&sk->lock);
-	return at;
+	rsk_unlock(&sk->lock);
 }
 
-/* Where the next segment begins, for a look ahead that drains nothing. */
-static struct rsk_position look_past(const struct rsk_rx *rx, struct rsk_position at, uint32_t len)
+ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 {
-	at.offset += len;
-	if (at.offset == rx->segment[at.segment % RSK_SEGMENTS].len)
-		at = (struct rsk_position){ .segment = at.segment + 1 };
-	return at;
-}
-
-ssize_t rsk_stream_recv(struct rsk_sock *sk, const struct iovec *iov, int iovcnt, int flags)
-{
-	struct rsk_cursor to = rsk_cursor(iov, iovcnt);
 	bool nonblock = flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
 	struct rsk_rx *rx = &sk->rx;
-	struct rsk_position at;
+	struct rsk_place place;
 	int64_t deadline = 0;
+	uint64_t position;
 	ssize_t done = 0;
-	int ret = 0;
+	int ret;
 
-	if (!to.left)
-		return 0;
-	pthread_mutex_lock(&rx->lock);
-	at = rsk_stream_drained_to(sk);
-	while (to.left) {
-		uint32_t len = piece_at(rx, at);
+	ret = rsk_sock_take_turn(sk, &rx->lock, nonblock);
+	if (ret)
+		return ret;
+	place = rx->place;
+	position = atomic_load_explicit(&rx->drained, memory_order_relaxed);
+	while (to->left) {
+		uint64_t len = rx->seen - position;
+		uint32_t used_up = place.segment;
 
 		if (!len) {
 			/* All that was seen is taken; wait for more only when asked to. */
@@ -167,12 +154,24 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, const struct iovec *iov, int iovcnt
 				break;
 			continue;
 		}
-		if (len > to.left)
-			len = (uint32_t)to.left;
-		rsk_cursor_scatter(&to, rx->segment[at.segment % RSK_SEGMENTS].addr + at.offset, len);
-		at = flags & MSG_PEEK ? look_past(rx, at, len) : drain(sk, at, len);
-		done += len;
+		if (len > place.left)
+			len = place.left;
+		if (len > to->left)
+			len = to->left;
+		rsk_cursor_scatter(to, place.at, len);
+		done += (ssize_t)len;
+		position += len;
+		place.at += len;
+		place.left -= (uint32_t)len;
+		if (!place.left)
+			place = next_segment(rx, place.segment);
+		if (flags & MSG_PEEK)
+			continue;
+		rx->place = place;
+		atomic_store_explicit(&rx->drained, position, memory_order_relaxed);
+		if (used_up != place.segment)
+			give_back(sk, used_up);
 	}
-	pthread_mutex_unlock(&rx->lock);
+	rsk_unlock(&rx->lock);
 	return done ? done : ret;
 }

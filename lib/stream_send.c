@@ -16,25 +16,15 @@ enum {
 	INLINE_BUFFER = 512,         /* small pieces from several buffers are put together here */
 };
 
-/* One message: how much, where to, and from which part of the ring. */
-struct message {
-	uint32_t len;
-	struct rsk_entry to;
-	struct rsk_span span;
-	bool is_inline;
-	unsigned flags;
-};
-
-/* Can this socket send at all? 0, -EAGAIN: not yet, or the errno of the call. State lock held. */
-static int check_state(struct rsk_sock *sk)
+/* Why this socket cannot send: -EAGAIN, not yet, or the errno of the call. State lock held. */
+static int why_not(struct rsk_sock *sk)
 {
 	int err;
 
 	if (sk->closed)
 		return -ECONNABORTED;
 	switch (sk->state) {
-	case RSK_CONNECTED:
-		return sk->shut_wr || sk->left_by_peer ? -EPIPE : 0;
+	case RSK_CONNECTED:          /* shut down, or left by the peer */
 	case RSK_ENDED:
 		return -EPIPE;
 	case RSK_FAILED:
@@ -47,6 +37,13 @@ static int check_state(struct rsk_sock *sk)
 	default:
 		return -EAGAIN;
 	}
+}
+
+static inline int check_state(struct rsk_sock *sk)
+{
+	bool can = sk->state == RSK_CONNECTED && !sk->shut_wr && !sk->left_by_peer && !sk->closed;
+
+	return can ? 0 : why_not(sk);
 }
 
 static bool can_send(struct rsk_sock *sk)
@@ -77,9 +74,9 @@ static int borrow_ring(struct rsk_sock *sk)
 
 	if (sk->tx.chunk)
 		return 0;
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	chunk = rsk_pool_borrow(sk->qp.dev, sk->tx.ring.size);
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	if (!chunk) {
 		rsk_sock_explain(sk, errno, "send: no memory to send from: is the memory-lock limit "
 				 "(ulimit -l) too low?");
@@ -97,50 +94,21 @@ static bool must_signal(struct rsk_tx *tx)
 	       (int32_t)(tx->ring.tail - tx->ring_signalled) >= 0;
 }
 
-/* Reserves what a message of at most @want bytes needs. 0, or -EAGAIN: nothing to be had now. */
-static int reserve(struct rsk_sock *sk, uint32_t want, struct message *msg)
+/* Waits until the stream takes at least a byte of @want; returns how many, with the state lock held, or
+ * -errno without. *deadline is set by the first wait of a call. */
+static int64_t wait_for_room(struct rsk_sock *sk, uint32_t want, bool nonblock, int64_t *deadline)
 {
-	struct rsk_tx *tx = &sk->tx;
+	uint32_t room;
 	int ret;
 
-	msg->len = rsk_stream_room(sk, want);
-	if (!msg->len)
-		return -EAGAIN;
-	msg->is_inline = fits_inline(sk, msg->len);
-	msg->flags = RSK_POST_INLINE;
-	if (!msg->is_inline) {
-		ret = borrow_ring(sk);
-		if (ret)
-			return ret;
-		msg->span = rsk_ring_take(&tx->ring, msg->len);
-		msg->flags = 0;
-		if (must_signal(tx)) {
-			msg->flags = RSK_POST_SIGNALLED;
-			tx->ring_signalled = tx->ring.head;
-		}
-	}
-	msg->to = rsk_tx_credit_take(&tx->credit, msg->len);
-	return 0;
-}
-
-/* Waits until there is something to reserve. *deadline is set by the first wait of a call. */
-static int take_room(struct rsk_sock *sk, size_t left, bool nonblock, int64_t *deadline,
-		     struct message *msg)
-{
-	uint32_t want = left < WIRE_DATA_MAX ? (uint32_t)left : WIRE_DATA_MAX;
-	int ret;
-
-	pthread_mutex_lock(&sk->lock);
+	rsk_lock(&sk->lock);
 	for (;;) {
 		ret = check_state(sk);
 		if (!ret) {
-			ret = reserve(sk, want, msg);
-			if (ret == -EAGAIN) {
-				rsk_stream_progress(sk);
-				ret = check_state(sk);
-				if (!ret)
-					ret = reserve(sk, want, msg);
-			}
+			room = rsk_tx_room(sk, want);
+			if (room)
+				return room;
+			ret = -EAGAIN;
 		}
 		if (ret != -EAGAIN)
 			break;
@@ -155,75 +123,105 @@ static int take_room(struct rsk_sock *sk, size_t left, bool nonblock, int64_t *d
 		if (ret)
 			break;
 	}
-	pthread_mutex_unlock(&sk->lock);
+	rsk_unlock(&sk->lock);
 	return ret;
 }
 
-static int post_inline(struct rsk_sock *sk, struct rsk_cursor *from, const struct message *msg)
+/* Small messages go straight from the caller's memory. State lock held on entry, not on return. */
+static inline int send_inline(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
 {
+	struct rsk_entry to = rsk_tx_credit_take(&sk->tx.credit, len);
 	struct iovec piece = rsk_cursor_piece(from);
+	struct ibv_sge sge = { .length = len };
 	uint8_t buffer[INLINE_BUFFER];
-	struct ibv_sge sge = { .length = msg->len };
 
-	if (piece.iov_len >= msg->len) {
+	rsk_unlock(&sk->lock);
+	if (piece.iov_len >= len) {
 		sge.addr = (uintptr_t)piece.iov_base;
-		rsk_cursor_skip(from, msg->len);
+		rsk_cursor_skip(from, len);
 	} else {
 		sge.addr = (uintptr_t)buffer;
-		rsk_cursor_gather(from, buffer, msg->len);
+		rsk_cursor_gather(from, buffer, len);
 	}
-	return rsk_qp_write(&sk->qp, &sge, 1, &msg->to, rsk_wire_msg(WIRE_OP_DATA, msg->len),
-			    msg->flags, 0);
+	return rsk_qp_write(&sk->qp, &sge, 1, &to, rsk_wire_msg(WIRE_OP_DATA, len), RSK_POST_INLINE,
+			    0);
 }
 
-static int post_copied(struct rsk_sock *sk, struct rsk_cursor *from, const struct message *msg)
+/* Larger ones are copied into the send ring. State lock held on entry, not on return. */
+static int send_copied(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
 {
-	const struct rsk_mem *mem = &sk->tx.chunk->mem;
+	struct rsk_tx *tx = &sk->tx;
+	struct rsk_entry to = rsk_tx_credit_take(&tx->credit, len);
+	struct rsk_span span = rsk_ring_take(&tx->ring, len);
+	const struct rsk_mem *mem = &tx->chunk->mem;
 	struct ibv_sge sge[2];
+	unsigned flags = 0;
 
-	for (int i = 0; i < msg->span.pieces; i++) {
-		uint8_t *to = mem->addr + msg->span.offset[i];
-
-		rsk_cursor_gather(from, to, msg->span.len[i]);
-		sge[i] = (struct ibv_sge){ (uintptr_t)to, msg->span.len[i], mem->mr->lkey };
+	if (must_signal(tx)) {
+		flags = RSK_POST_SIGNALLED;
+		tx->ring_signalled = tx->ring.head;
 	}
-	return rsk_qp_write(&sk->qp, sge, msg->span.pieces, &msg->to,
-			    rsk_wire_msg(WIRE_OP_DATA, msg->len), msg->flags, msg->len);
+	rsk_unlock(&sk->lock);
+	for (int i = 0; i < span.pieces; i++) {
+		uint8_t *at = mem->addr + span.offset[i];
+
+		rsk_cursor_gather(from, at, span.len[i]);
+		sge[i] = (struct ibv_sge){ (uintptr_t)at, span.len[i], mem->mr->lkey };
+	}
+	return rsk_qp_write(&sk->qp, sge, span.pieces, &to, rsk_wire_msg(WIRE_OP_DATA, len), flags,
+			    len);
 }
 
-static int post(struct rsk_sock *sk, struct rsk_cursor *from, const struct message *msg)
+/* What was taken for a message cannot be given back, as the peer counts on it: the connection is lost. */
+static int post_failed(struct rsk_sock *sk, int err)
 {
-	int ret = msg->is_inline ? post_inline(sk, from, msg) : post_copied(sk, from, msg);
+	int ret;
 
-	if (!ret)
-		return 0;
-	/* What was reserved cannot be given back: the peer counts on it. */
-	pthread_mutex_lock(&sk->lock);
-	rsk_sock_fail(sk, -ret, "cannot post a send: %s", strerror(-ret));
-	ret = check_state(sk);
-	pthread_mutex_unlock(&sk->lock);
+	rsk_lock(&sk->lock);
+	rsk_sock_fail(sk, err, "cannot post a send: %s", strerror(err));
+	ret = why_not(sk);
+	rsk_unlock(&sk->lock);
 	return ret;
 }
 
-ssize_t rsk_stream_send(struct rsk_sock *sk, const struct iovec *iov, int iovcnt, int flags)
+/* Sends one message: returns its bytes, or -errno. */
+static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, bool nonblock,
+				   int64_t *deadline)
 {
-	struct rsk_cursor from = rsk_cursor(iov, iovcnt);
-	bool nonblock = flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
-	size_t total = from.left;
-	int64_t deadline = 0;
-	struct message msg;
-	size_t sent = 0;
-	int ret = 0;
+	uint32_t want = from->left < WIRE_DATA_MAX ? (uint32_t)from->left : WIRE_DATA_MAX;
+	int64_t len = wait_for_room(sk, want, nonblock, deadline);
+	int ret;
 
-	pthread_mutex_lock(&sk->tx.lock);
-	while (sent < total) {
-		ret = take_room(sk, total - sent, nonblock, &deadline, &msg);
-		if (!ret)
-			ret = post(sk, &from, &msg);
-		if (ret)
-			break;
-		sent += msg.len;
+	if (len < 0)
+		return len;
+	if (fits_inline(sk, (uint32_t)len)) {
+		ret = send_inline(sk, from, (uint32_t)len);
+	} else {
+		ret = borrow_ring(sk);
+		if (ret) {
+			rsk_unlock(&sk->lock);
+			return ret;
+		}
+		ret = send_copied(sk, from, (uint32_t)len);
 	}
-	pthread_mutex_unlock(&sk->tx.lock);
-	return sent ? (ssize_t)sent : ret;
+	return ret ? post_failed(sk, -ret) : len;
+}
+
+ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
+{
+	bool nonblock = flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
+	int64_t deadline = 0, ret;
+	ssize_t sent = 0;
+
+	ret = rsk_sock_take_turn(sk, &sk->tx.lock, nonblock);
+	if (ret)
+		return ret;
+	while (from->left) {
+		ret = send_message(sk, from, nonblock, &deadline);
+		if (ret < 0)
+			break;
+		sent += ret;
+	}
+	rsk_unlock(&sk->tx.lock);
+	return sent ? sent : (ssize_t)ret;
 }
