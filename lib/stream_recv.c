@@ -61,30 +61,38 @@ static bool can_recv(struct rsk_sock *sk)
 	}
 }
 
-static int wait_for_data(struct rsk_sock *sk, bool nonblock, int64_t *deadline)
+static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, bool nonblock,
+						    int64_t *deadline)
 {
 	int ret;
 
-	rsk_lock(&sk->lock);
 	for (;;) {
 		ret = check_state(sk);
 		if (ret != -EAGAIN)
-			break;
+			return ret;
 		if (nonblock) {
 			if (!rsk_sock_poll(sk, POLLIN, RSK_LOOK_AND_ARM_LAZILY))
-				break;
+				return ret;
 			continue;
 		}
-		rsk_stream_progress(sk);
-		ret = check_state(sk);
-		if (ret != -EAGAIN)
-			break;
 		if (!*deadline)
 			*deadline = rsk_deadline(&sk->options.rcvtimeo);
 		ret = rsk_sock_wait(sk, can_recv, false, *deadline);
 		if (ret)
-			break;
+			return ret;
 	}
+}
+
+/* 1 when there is data to be seen; else as why_not() says. */
+static inline int look_for_data(struct rsk_sock *sk, bool nonblock, int64_t *deadline)
+{
+	int ret = 1;
+
+	rsk_lock(&sk->lock);
+	if (!rsk_rx_has_data(sk))
+		rsk_stream_progress(sk);
+	if (!rsk_rx_has_data(sk))
+		ret = wait_for_data(sk, nonblock, deadline);
 	if (ret == 1) {
 		sk->wanted &= ~POLLIN;
 		sk->rx.seen = rsk_rx_arrived(sk);
@@ -117,7 +125,7 @@ static struct rsk_place next_segment(const struct rsk_rx *rx, uint32_t segment)
 
 /* A segment that was used up goes back to the peer at once, from the reading call, or a reader that
  * never sleeps would starve it. */
-static void give_back(struct rsk_sock *sk, uint32_t segment)
+static __attribute__((noinline)) void give_back(struct rsk_sock *sk, uint32_t segment)
 {
 	grow(sk, &sk->rx.segment[segment % RSK_SEGMENTS]);
 	rsk_lock(&sk->lock);
@@ -149,7 +157,7 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 			/* All that was seen is taken; wait for more only when asked to. */
 			if (done && (!(flags & MSG_WAITALL) || flags & MSG_PEEK))
 				break;
-			ret = wait_for_data(sk, nonblock, &deadline);
+			ret = look_for_data(sk, nonblock, &deadline);
 			if (ret <= 0)
 				break;
 			continue;

@@ -39,11 +39,14 @@ static int why_not(struct rsk_sock *sk)
 	}
 }
 
+static inline bool is_open(const struct rsk_sock *sk)
+{
+	return sk->state == RSK_CONNECTED && !sk->shut_wr && !sk->left_by_peer && !sk->closed;
+}
+
 static inline int check_state(struct rsk_sock *sk)
 {
-	bool can = sk->state == RSK_CONNECTED && !sk->shut_wr && !sk->left_by_peer && !sk->closed;
-
-	return can ? 0 : why_not(sk);
+	return is_open(sk) ? 0 : why_not(sk);
 }
 
 static bool can_send(struct rsk_sock *sk)
@@ -68,7 +71,7 @@ static bool fits_inline(const struct rsk_sock *sk, uint32_t len)
 
 /* The ring's memory is borrowed by the first message that needs it. State lock held, but not while
  * memory is being registered; only the holder of tx.lock comes here. */
-static int borrow_ring(struct rsk_sock *sk)
+static __attribute__((noinline)) int borrow_ring(struct rsk_sock *sk)
 {
 	struct rsk_chunk *chunk;
 
@@ -94,14 +97,13 @@ static bool must_signal(struct rsk_tx *tx)
 	       (int32_t)(tx->ring.tail - tx->ring_signalled) >= 0;
 }
 
-/* Waits until the stream takes at least a byte of @want; returns how many, with the state lock held, or
- * -errno without. *deadline is set by the first wait of a call. */
-static int64_t wait_for_room(struct rsk_sock *sk, uint32_t want, bool nonblock, int64_t *deadline)
+/* Waits for room; see take_room(). Out of line, as nearly no call comes here. */
+static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, uint32_t want,
+						       bool nonblock, int64_t *deadline)
 {
 	uint32_t room;
 	int ret;
 
-	rsk_lock(&sk->lock);
 	for (;;) {
 		ret = check_state(sk);
 		if (!ret) {
@@ -127,28 +129,51 @@ static int64_t wait_for_room(struct rsk_sock *sk, uint32_t want, bool nonblock, 
 	return ret;
 }
 
+/* Waits until the stream takes at least a byte of @want; returns how many, with the state lock held, or
+ * -errno without. *deadline is set by the first wait of a call. */
+static inline int64_t take_room(struct rsk_sock *sk, uint32_t want, bool nonblock,
+				int64_t *deadline)
+{
+	uint32_t room;
+
+	rsk_lock(&sk->lock);
+	room = is_open(sk) ? rsk_tx_room(sk, want) : 0;
+	return room ? room : wait_for_room(sk, want, nonblock, deadline);
+}
+
+static int post_data(struct rsk_sock *sk, const void *bytes, uint32_t len,
+		     const struct rsk_entry *to)
+{
+	struct ibv_sge sge = { (uintptr_t)bytes, len, 0 };
+
+	return rsk_qp_write(&sk->qp, &sge, 1, to, rsk_wire_msg(WIRE_OP_DATA, len), RSK_POST_INLINE, 0);
+}
+
+/* Pieces of several buffers are put together first. */
+static __attribute__((noinline)) int send_gathered(struct rsk_sock *sk, struct rsk_cursor *from,
+						   uint32_t len, const struct rsk_entry *to)
+{
+	uint8_t buffer[INLINE_BUFFER];
+
+	rsk_cursor_gather(from, buffer, len);
+	return post_data(sk, buffer, len, to);
+}
+
 /* Small messages go straight from the caller's memory. State lock held on entry, not on return. */
 static inline int send_inline(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
 {
 	struct rsk_entry to = rsk_tx_credit_take(&sk->tx.credit, len);
 	struct iovec piece = rsk_cursor_piece(from);
-	struct ibv_sge sge = { .length = len };
-	uint8_t buffer[INLINE_BUFFER];
 
 	rsk_unlock(&sk->lock);
-	if (piece.iov_len >= len) {
-		sge.addr = (uintptr_t)piece.iov_base;
-		rsk_cursor_skip(from, len);
-	} else {
-		sge.addr = (uintptr_t)buffer;
-		rsk_cursor_gather(from, buffer, len);
-	}
-	return rsk_qp_write(&sk->qp, &sge, 1, &to, rsk_wire_msg(WIRE_OP_DATA, len), RSK_POST_INLINE,
-			    0);
+	if (piece.iov_len < len)
+		return send_gathered(sk, from, len, &to);
+	rsk_cursor_skip(from, len);
+	return post_data(sk, piece.iov_base, len, &to);
 }
 
 /* Larger ones are copied into the send ring. State lock held on entry, not on return. */
-static int send_copied(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
+static __attribute__((noinline)) int send_copied(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
 {
 	struct rsk_tx *tx = &sk->tx;
 	struct rsk_entry to = rsk_tx_credit_take(&tx->credit, len);
@@ -173,7 +198,7 @@ static int send_copied(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t le
 }
 
 /* What was taken for a message cannot be given back, as the peer counts on it: the connection is lost. */
-static int post_failed(struct rsk_sock *sk, int err)
+static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, int err)
 {
 	int ret;
 
@@ -189,7 +214,7 @@ static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from,
 				   int64_t *deadline)
 {
 	uint32_t want = from->left < WIRE_DATA_MAX ? (uint32_t)from->left : WIRE_DATA_MAX;
-	int64_t len = wait_for_room(sk, want, nonblock, deadline);
+	int64_t len = take_room(sk, want, nonblock, deadline);
 	int ret;
 
 	if (len < 0)
