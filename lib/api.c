@@ -184,7 +184,7 @@ int rsk_listen(int fd, int backlog)
 
 static bool can_accept(struct rsk_sock *sk)
 {
-	return sk->cm.nready || sk->closed;
+	return sk->cm.nready || sk->closed || sk->state != RSK_LISTENING;
 }
 
 /* The oldest established connection, or NULL with *ret set. */
@@ -199,7 +199,7 @@ static struct rsk_sock *take_connection(struct rsk_sock *sk, int *ret)
 		if (sk->closed) {
 			*ret = -ECONNABORTED;
 		} else if (sk->state != RSK_LISTENING) {
-			*ret = -EINVAL;
+			*ret = sk->state == RSK_FAILED ? -sk->failure : -EINVAL;
 		} else if ((child = rsk_cm_take_ready(sk))) {
 			break;
 		} else if (atomic_load(&sk->nonblock)) {

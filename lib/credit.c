@@ -15,7 +15,10 @@ int rsk_tx_credit_update(struct rsk_tx_credit *tx, uint32_t operand)
 	/* The operand may have bit 16 set: the peer adds two 16-bit numbers without truncating. */
 	uint16_t limit = (uint16_t)operand;
 
-	if ((uint16_t)(limit - tx->limit) > tx->window || (uint16_t)(limit - tx->sent) > tx->window)
+	uint16_t window = (uint16_t)(limit - tx->sent);
+
+	/* Measured from what was sent, back and ahead cannot be confused, however large the window. */
+	if (window < (uint16_t)(tx->limit - tx->sent) || window > tx->window)
 		return -EPROTO;
 	tx->limit = limit;
 	return 0;

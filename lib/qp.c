@@ -399,8 +399,9 @@ void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which)
 	qp->unacked[which]++;
 	if (qp->fired[which])
 		qp->fired[which]--;
-	else
-		qp->armed[which] = false;
+	/* The CQ may have been armed since the completion was polled, but before the device had raised
+	 * this event for it: then that arming was the same as the one before, and is spent as well. */
+	qp->armed[which] = false;
 }
 
 int rsk_qp_sleep(struct rsk_qp *qp)
@@ -457,16 +458,14 @@ void rsk_qp_nudge(struct rsk_qp *qp)
 
 void rsk_qp_drain(struct rsk_qp *qp, bool readable)
 {
-	/* fired counts events that ought to come; one can be missing for a moment, or for good (a CQE
-	 * that was there before its CQ was armed). Guessing wrong leaves the descriptor readable, so
-	 * look after 16, 32, 64... drains even when none is expected. */
+	/* fired counts events that ought to come; one can be late by a moment, so what is missing stays
+	 * expected. An event too many leaves the descriptor readable, so look after 16, 32, 64... drains
+	 * even when none is expected. */
 	if (++qp->quiet >= 16 && !(qp->quiet & (qp->quiet - 1)))
 		readable = true;
 	while (readable || qp->fired[RSK_CQ_RX] || qp->fired[RSK_CQ_TX]) {
 		readable = false;
-		if (!take_event(qp)) {
-			qp->fired[RSK_CQ_RX] = qp->fired[RSK_CQ_TX] = 0;
+		if (!take_event(qp))
 			break;
-		}
 	}
 }

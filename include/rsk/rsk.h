@@ -102,6 +102,7 @@ int rsk_listen(int fd, int backlog);
  * The new socket is blocking and has no close-on-exec flag; its options are the listener's.
  * Returns its descriptor, or -1 with errno:
  *   EINVAL          not listening; @addrlen negative
+ *   ENETDOWN        the RDMA device was removed
  *   EAGAIN          O_NONBLOCK, and no connection is ready
  *   EMFILE, ENFILE  out of descriptors; the connection stays in the queue
  *   EINTR           a signal came first
@@ -282,7 +283,8 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
  * rsk_setsockopt - set an option.
  *
  *   level, name                  value               meaning
- *   SOL_SOCKET   SO_REUSEADDR    int                 bind to a port that an old connection still holds
+ *   SOL_SOCKET   SO_REUSEADDR    int                 bind to a port that an old connection still holds;
+ *                                                    before binding
  *                SO_RCVBUF       int, bytes          receive buffer: doubled as in Linux, then fixed; before
  *                                                    connecting only. Not set, it grows with the traffic
  *                SO_SNDBUF       int, bytes          send buffer: doubled as in Linux; before connecting

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+#include "common.h"
+
+#include <err.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <rsk/rsk.h>
+
+struct addrinfo *resolve(const char *host, const char *port, int flags, int family)
+{
+	struct addrinfo hints = {
+		.ai_flags = flags | (host ? 0 : AI_PASSIVE),
+		.ai_family = family,
+		.ai_socktype = SOCK_STREAM,
+	};
+	struct addrinfo *list;
+	int ret = getaddrinfo(host, port, &hints, &list);
+
+	if (ret) {
+		warnx("look up %s port %s: %s", host ? host : "any address", port ? port : "any",
+		      ret == EAI_SYSTEM ? strerror(errno) : gai_strerror(ret));
+		return NULL;
+	}
+	return list;
+}
+
+char *address_text(const struct sockaddr *addr, socklen_t addrlen, char text[ADDRESS_TEXT_MAX])
+{
+	char host[ADDRESS_TEXT_MAX - 16], port[8];
+
+	if (getnameinfo(addr, addrlen, host, sizeof(host), port, sizeof(port),
+			NI_NUMERICHOST | NI_NUMERICSERV))
+		snprintf(text, ADDRESS_TEXT_MAX, "unknown address");
+	else
+		snprintf(text, ADDRESS_TEXT_MAX, addr->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s",
+			 host, port);
+	return text;
+}
+
+static const char *advice(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return "start the server first, with the same port (-p)";
+	case ENODEV:
+		return "use an address of an RDMA device, 127.0.0.1 is on none: see 'rdma link' "
+		       "and 'ip address'; is the kernel module rdma_ucm loaded?";
+	case EADDRINUSE:
+		return "stop the other server, or choose another port with -p";
+	case EADDRNOTAVAIL:
+		return "use an address of this host: see 'ip address'";
+	case EACCES:
+		return "ports below 1024 are for root: choose another with -p";
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return "see 'ip route get' for how the host is reached";
+	case ETIMEDOUT:
+		return "see whether the host is up and answers on that network";
+	case ENOMEM:
+		return "allow more locked memory: 'ulimit -l unlimited', or smaller buffers";
+	case ECONNRESET:
+	case EPIPE:
+		return "the program at the other end stopped: its own message says why";
+	default:
+		return NULL;
+	}
+}
+
+void complain(int fd, const char *context, const char *doing, const char *peer)
+{
+	int error = errno;
+	char why[256] = "";
+
+	/* The library's text names the call, the peer and the cause. It has none for a socket that
+	 * was not made, and for kernel sockets, which it does not know. */
+	if (fd < 0 || rsk_error(fd, why, sizeof(why)) || !*why)
+		snprintf(why, sizeof(why), "%s %s: %s", doing, peer, strerror(error));
+	warnx("%s%s%s", context ? context : "", context ? ": " : "", why);
+	if (advice(error))
+		warnx("%s", advice(error));
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The parts of rsk-stream: its command line (stream-options.c), its sockets (stream-net.c), the
+ * bytes it sends to be verified (stream-pattern.c), its results (stream-report.c) and the tests
+ * themselves (rsk-stream.c).
+ */
+#ifndef RSK_EXAMPLES_STREAM_H
+#define RSK_EXAMPLES_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rsk/rsk.h>
+
+#include "common.h"
+
+enum {
+	SYNC_BYTES = 16,
+	LARGEST_IN_SERIES = 6 << 20,
+};
+
+/* The calls of a stream socket: rsk's, or the kernel's for -T s. */
+struct transport {
+	const char *name;
+	int (*socket)(int domain, int type, int protocol);
+	int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t len);
+	int (*bind)(int fd, const struct sockaddr *addr, socklen_t len);
+	int (*listen)(int fd, int backlog);
+	int (*accept)(int fd, struct sockaddr *addr, socklen_t *len);
+	int (*connect)(int fd, const struct sockaddr *addr, socklen_t len);
+	ssize_t (*send)(int fd, const void *buf, size_t len, int flags);
+	ssize_t (*recv)(int fd, void *buf, size_t len, int flags);
+	int (*poll)(struct pollfd *fds, nfds_t nfds, int timeout_ms);
+	int (*shutdown)(int fd, int how);
+	int (*close)(int fd);
+};
+
+extern const struct transport transport_rdma, transport_tcp;
+
+/* Fill @to with the @len bytes that belong at @offset of what one end sends. */
+typedef void pattern_fn(uint8_t *to, size_t len, uint64_t offset, bool from_client);
+
+pattern_fn pattern_rstream, pattern_strong;
+
+/* The command line; does not change while running. */
+struct options {
+	const struct transport *net;
+	const char *server; /* NULL: be the server */
+	const char *local;
+	const char *port;
+	int ai_flags, family;
+	bool all_sizes, one_test;
+	size_t iterations, count, size;
+	int buffer_bytes;
+	int sq_entries, rq_entries, inline_bytes; /* -1: the library's default */
+	bool blocking, polling;
+	pattern_fn *pattern; /* NULL: nothing is verified */
+	bool json;
+};
+
+extern struct options opt;
+
+void parse_command_line(int argc, char **argv);
+
+/* The byte counts go on over all connections of a run, as rstream's do. */
+struct stream {
+	int fd;
+	char peer[ADDRESS_TEXT_MAX];
+	uint8_t *buf;
+	uint64_t sent, received;
+};
+
+/* All return -1 after telling the user why. The listener is -1 in a client. */
+int stream_listen(int *listener);
+int stream_open(struct stream *s, int listener);
+void stream_close(struct stream *s);
+
+struct test {
+	char name[16];
+	size_t size, count, iterations; /* per iteration, count transfers of size bytes each way */
+	uint64_t elapsed_ns;
+};
+
+#define SIZE_TEXT_MAX 24
+
+/* "64", "1.5k", "6m" in @text; returns @text. */
+const char *size_text(char text[SIZE_TEXT_MAX], uint64_t bytes);
+
+void report_begin(void);
+void report_test(const struct test *test);
+int report_end(const char *peer, bool completed);
+
+#endif

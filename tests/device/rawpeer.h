@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * A peer that speaks RDMA CM by itself, to do what no rsockets library does: stay silent, greet
+ * with nonsense, break the protocol. It acts only when told to; see fixture.h for the rest.
+ */
+#ifndef RSK_TEST_RAWPEER_H
+#define RSK_TEST_RAWPEER_H
+
+#include <rdma/rdma_cma.h>
+
+#include "fixture.h"
+
+#define GREETING_BYTES 40
+#define RAW_CREDITS 64
+
+/* Where things are in the 40 bytes that each side sends when connecting. */
+enum greeting_offset {
+	GREETING_VERSION = 0,
+	GREETING_CREDITS = 2,
+	GREETING_LIST_ADDR = 8,
+	GREETING_LIST_KEY = 16,
+	GREETING_LIST_LENGTH = 20,
+	GREETING_DATA_ADDR = 24,
+	GREETING_DATA_KEY = 32,
+	GREETING_DATA_LENGTH = 36,
+};
+
+/* How a greeting differs from a good one: @size bytes at @offset, big endian; then cut to @keep. */
+struct flaw {
+	const char *name;
+	enum greeting_offset offset;
+	int size;
+	uint32_t value;
+	size_t keep; /* bytes sent; 0: all of them */
+	bool nothing;
+};
+
+struct raw {
+	struct rdma_event_channel *events;
+	struct rdma_cm_id *listening;
+	struct rdma_cm_id *id;
+	struct ibv_pd *pd;
+	struct ibv_cq *cq;
+	struct ibv_mr *mr;
+	char *memory;
+	uint8_t theirs[GREETING_BYTES];
+	uint8_t responder_resources;
+	uint8_t initiator_depth;
+};
+
+/* Sends the request and leaves the answer unread, which keeps the connection half open. */
+void raw_connect(struct raw *r, const struct address *to, const struct flaw *flaw);
+
+/* The next CM event, which must come; *status is the event's, unless NULL. */
+enum rdma_cm_event_type raw_event(struct raw *r, int *status);
+
+struct address raw_listen(struct raw *r);
+
+/* Waits for a request, and leaves it unanswered. */
+void raw_take_request(struct raw *r);
+
+void raw_accept(struct raw *r, const struct flaw *flaw);
+void raw_reject(struct raw *r);
+
+/* Destroys the connection or the request. */
+void raw_drop(struct raw *r);
+
+struct address raw_local_address(const struct raw *r);
+
+/* A protocol message without data: a zero-length write with this immediate value. */
+void raw_post(struct raw *r, uint32_t message);
+
+/* @len bytes written to the start of the peer's first segment, announced by @message. */
+void raw_post_data(struct raw *r, uint32_t message, const void *data, size_t len);
+
+#endif

@@ -1,0 +1,970 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * When something goes wrong the caller learns it soon, as the right errno and in words, and nobody
+ * else is harmed: peers that refuse, are not there, die, misbehave or stay silent; signals; and
+ * limits of this process.
+ */
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "rawpeer.h"
+
+static void check_says(int fd, const char *what)
+{
+	char words[512] = "";
+
+	OK(rsk_error(fd, words, sizeof(words)));
+	ck_assert_msg(strcasestr(words, what) != NULL, "\"%s\" does not mention \"%s\"", words, what);
+}
+
+/* -- refused ----------------------------------------------------------------------------------- */
+
+START_TEST(nobody_listening_refuses_a_blocking_connect)
+{
+	struct address there = address_deserted();
+	int fd = socket_with(AF_INET, NO_OPTIONS);
+
+	FAILS(rsk_connect(fd, &there.any, there.len), ECONNREFUSED);
+	check_says(fd, address_text(&there));
+	check_says(fd, "ECONNREFUSED");
+	OK(rsk_close(fd));
+}
+END_TEST
+
+START_TEST(nobody_listening_refuses_a_nonblocking_connect)
+{
+	struct address there = address_deserted();
+	int fd = connect_begun(&there, NO_OPTIONS);
+
+	ck_assert_int_ne(wait_for(fd, POLLOUT) & POLLERR, 0);
+	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
+	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), 0);
+	check_says(fd, address_text(&there));
+}
+END_TEST
+
+START_TEST(closed_listener_refuses)
+{
+	int listening = listener(), fd = socket_with(AF_INET, NO_OPTIONS);
+	struct address there = local_address(listening);
+
+	pair_close(pair_on(listening));
+	OK(rsk_close(listening));
+	FAILS(rsk_connect(fd, &there.any, there.len), ECONNREFUSED);
+}
+END_TEST
+
+START_TEST(peer_that_rejects_refuses)
+{
+	struct raw r;
+	struct address there = raw_listen(&r);
+	int fd = connect_begun(&there, NO_OPTIONS);
+
+	raw_take_request(&r);
+	raw_reject(&r);
+	ck_assert_int_eq(connect_outcome(fd), ECONNREFUSED);
+}
+END_TEST
+
+START_TEST(peer_that_drops_the_request_refuses)
+{
+	struct raw r;
+	struct address there = raw_listen(&r);
+	int fd = connect_begun(&there, NO_OPTIONS);
+
+	raw_take_request(&r);
+	raw_drop(&r);
+	ck_assert_int_eq(connect_outcome(fd), ECONNREFUSED);
+}
+END_TEST
+
+START_TEST(refused_socket_transfers_nothing)
+{
+	struct address there = address_deserted();
+	int fd = socket_with(AF_INET, NO_OPTIONS);
+	char byte;
+
+	FAILS(rsk_connect(fd, &there.any, there.len), ECONNREFUSED);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(rsk_recv(fd, &byte, 1, 0), -1);
+	ck_assert_int_eq(rsk_connect(fd, &there.any, there.len), -1);
+}
+END_TEST
+
+/* -- not there --------------------------------------------------------------------------------- */
+
+/* The connect time limit is 30 s; emulated machines are late. */
+#define CONNECT_LIMIT_MS 60000
+
+static bool is_one_of(int error, const int *errors)
+{
+	while (*errors && *errors != error)
+		errors++;
+	return *errors != 0;
+}
+
+struct attempt {
+	struct address to;
+	const int *errors;
+	struct task task;
+};
+
+static void fail_to_connect(void *arg)
+{
+	const struct attempt *a = arg;
+	int fd = socket_with(a->to.any.sa_family, NO_OPTIONS), error;
+	uint64_t start = now_ms();
+
+	ck_assert_int_eq(rsk_connect(fd, &a->to.any, a->to.len), -1);
+	error = errno;
+	ck_assert_msg(is_one_of(error, a->errors), "connect to %s: %s", address_text(&a->to),
+		      strerror(error));
+	ck_assert_uint_lt(now_ms() - start, CONNECT_LIMIT_MS);
+	check_says(fd, address_text(&a->to));
+}
+
+START_TEST(no_device_leads_to_the_loopback_address)
+{
+	const int errors[] = { ENODEV, EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, 0 };
+	struct attempt a = { .to = address_of_text("127.0.0.1", 7471), .errors = errors };
+
+	fail_to_connect(&a);
+}
+END_TEST
+
+START_TEST(no_route_leads_to_a_documentation_address)
+{
+	const int errors[] = { ENETUNREACH, EHOSTUNREACH, ENODEV, ETIMEDOUT, 0 };
+	struct attempt a = { .to = address_of_text("192.0.2.1", 7471), .errors = errors };
+
+	fail_to_connect(&a);
+}
+END_TEST
+
+/* On the device's own network; RSK_TEST_DEAD_ADDR names another one if somebody has it. */
+static struct address address_nobody_has(void)
+{
+	const char *dead = getenv("RSK_TEST_DEAD_ADDR");
+	struct address there;
+
+	if (dead)
+		return address_of_text(dead, 7471);
+	there = address_of_device(AF_INET, 7471);
+	((uint8_t *)&there.v4.sin_addr)[3] = 99;
+	return there;
+}
+
+START_TEST(silence_times_out)
+{
+	const int timed_out[] = { ETIMEDOUT, 0 };
+	const int not_found[] = { ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, 0 };
+	struct attempt listener_that_never_answers = { .errors = timed_out };
+	struct attempt neighbour_that_is_not_there = { .errors = not_found };
+	struct raw r;
+
+	/* Both at once: each takes the whole time limit. */
+	listener_that_never_answers.to = raw_listen(&r);
+	neighbour_that_is_not_there.to = address_nobody_has();
+	task_start(&listener_that_never_answers.task, fail_to_connect,
+		   &listener_that_never_answers);
+	fail_to_connect(&neighbour_that_is_not_there);
+	task_join(&listener_that_never_answers.task);
+}
+END_TEST
+
+/* -- died -------------------------------------------------------------------------------------- */
+
+static void connect_and_idle(struct peer *me)
+{
+	peer_connect(me, NO_OPTIONS);
+	peer_signal(me);
+	pause();
+}
+
+static int idle_peer(struct peer *p)
+{
+	int fd;
+
+	peer_start(p, connect_and_idle);
+	fd = peer_accept(p, OPTIONS({ SOL_SOCKET, SO_SNDBUF, 8192 }));
+	peer_await(p);
+	return fd;
+}
+
+START_TEST(blocked_receive_learns_that_the_peer_died)
+{
+	struct call receiving;
+	struct peer p;
+	int fd = idle_peer(&p);
+
+	call_blocks(&receiving, call_recv, fd);
+	peer_kill(&p);
+	call_returns(&receiving);
+	ck_assert_int_eq(receiving.ret, -1);
+	ck_assert_int_eq(receiving.error, ECONNRESET);
+}
+END_TEST
+
+/* More than any default buffers take in. */
+static ssize_t send_for_long(int fd)
+{
+	ssize_t n;
+
+	while ((n = call_send_4mib(fd)) == 4 * MIB)
+		;
+	return n < 0 ? n : call_send_4mib(fd);
+}
+
+START_TEST(blocked_send_learns_that_the_peer_died)
+{
+	struct call sending;
+	struct peer p;
+	int fd = idle_peer(&p);
+
+	call_blocks(&sending, send_for_long, fd);
+	peer_kill(&p);
+	call_returns(&sending);
+	ck_assert_int_eq(sending.ret, -1);
+	ck_assert_int_eq(sending.error, ECONNRESET);
+}
+END_TEST
+
+START_TEST(sleeping_poll_learns_that_the_peer_died)
+{
+	struct call polling;
+	struct peer p;
+	int fd = idle_peer(&p);
+
+	call_blocks(&polling, call_poll_in, fd);
+	peer_kill(&p);
+	call_returns(&polling);
+	ck_assert_int_eq(polling.ret, 1);
+	ck_assert_int_eq(ready_now(fd, POLLIN), POLLIN | POLLERR | POLLHUP);
+	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), ECONNRESET);
+	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), 0);
+}
+END_TEST
+
+START_TEST(dead_peer_makes_the_descriptor_readable_in_the_kernel)
+{
+	struct peer p;
+	int fd = idle_peer(&p);
+	char byte;
+
+	set_nonblocking(fd, true);
+	FAILS(rsk_recv(fd, &byte, 1, 0), EAGAIN);
+	peer_kill(&p);
+	while (rsk_recv(fd, &byte, 1, 0) < 0 && errno == EAGAIN)
+		wait_readable_in_kernel(fd);
+	FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
+}
+END_TEST
+
+START_TEST(death_is_never_an_end_of_file)
+{
+	struct peer p;
+	int fd = idle_peer(&p);
+	char byte;
+
+	peer_kill(&p);
+	for (int i = 0; i < 3; i++)
+		FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	check_says(fd, "ECONNRESET");
+	OK(rsk_close(fd));
+}
+END_TEST
+
+static const struct stream testament = { .seed = 1, .bytes = 50000 };
+
+static void speak_and_idle(struct peer *me)
+{
+	stream_send(peer_connect(me, NO_OPTIONS), &testament);
+	peer_signal(me);
+	pause();
+}
+
+static int heir;
+
+static bool arrived_at_heir(long bytes)
+{
+	char *seen = malloc(bytes);
+	ssize_t n = rsk_recv(heir, seen, bytes, MSG_PEEK | MSG_DONTWAIT);
+
+	free(seen);
+	return n == bytes;
+}
+
+START_TEST(what_had_arrived_is_read_before_the_death)
+{
+	struct peer p;
+	char byte;
+
+	peer_start(&p, speak_and_idle);
+	heir = peer_accept(&p, OPTIONS({ SOL_SOCKET, SO_RCVBUF, 2 * (int)testament.bytes }));
+	peer_await(&p);
+	wait_until(arrived_at_heir, testament.bytes, "arrived bytes");
+	peer_kill(&p);
+	wait_for(heir, 0);
+	stream_take(heir, &testament);
+	FAILS(rsk_recv(heir, &byte, 1, 0), ECONNRESET);
+}
+END_TEST
+
+START_TEST(death_of_one_peer_leaves_the_others_alone)
+{
+	struct peer one, other;
+	int fd_one, fd_other;
+	struct pair local;
+	char byte;
+
+	peer_start(&one, connect_and_idle);
+	peer_start(&other, connect_and_idle);
+	fd_one = peer_accept(&one, NO_OPTIONS);
+	fd_other = peer_accept(&other, NO_OPTIONS);
+	peer_await(&one);
+	peer_await(&other);
+	local = pair_connected();
+	peer_kill(&one);
+	FAILS(rsk_recv(fd_one, &byte, 1, 0), ECONNRESET);
+	check_connected(local.a, local.b);
+	ck_assert_int_eq(ready_now(fd_other, POLLIN), 0);
+	ck_assert_int_eq(rsk_send(fd_other, "x", 1, 0), 1);
+}
+END_TEST
+
+static void exit_without_close(struct peer *me)
+{
+	peer_connect(me, NO_OPTIONS);
+	peer_signal(me);
+	peer_await(me);
+	_exit(0);
+}
+
+START_TEST(peer_that_exits_without_closing_is_a_reset)
+{
+	struct peer p;
+	char byte;
+	int fd;
+
+	peer_start(&p, exit_without_close);
+	fd = peer_accept(&p, NO_OPTIONS);
+	peer_await(&p);
+	peer_signal(&p);
+	FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
+	peer_finish(&p);
+}
+END_TEST
+
+/* -- closed ------------------------------------------------------------------------------------ */
+
+START_TEST(sending_to_a_closed_peer_is_a_broken_pipe)
+{
+	struct pair p = pair_connected();
+
+	OK(rsk_close(p.a));
+	check_end_of_file(p.b);
+	wait_for(p.b, POLLIN);
+	FAILS(rsk_send(p.b, "x", 1, MSG_NOSIGNAL), EPIPE);
+	FAILS(rsk_sendmsg(p.b, &(struct msghdr){ .msg_iov = &(struct iovec){ "x", 1 },
+						 .msg_iovlen = 1 }, MSG_NOSIGNAL), EPIPE);
+}
+END_TEST
+
+START_TEST(broken_pipe_raises_sigpipe_unless_told_not_to)
+{
+	struct pair p = pair_connected();
+	int before;
+
+	count_signal(SIGPIPE, 0);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	FAILS(rsk_send(p.a, "x", 1, MSG_NOSIGNAL), EPIPE);
+	ck_assert_int_eq(signals_counted(), 0);
+	FAILS(rsk_send(p.a, "x", 1, 0), EPIPE);
+	ck_assert_int_eq(signals_counted(), 1);
+	before = signals_counted();
+	FAILS(rsk_write(p.a, "x", 1), EPIPE);
+	ck_assert_int_eq(signals_counted(), before + 1);
+}
+END_TEST
+
+START_TEST(blocked_send_learns_that_the_peer_closed)
+{
+	struct pair p = pair_narrow();
+	struct call sending;
+
+	call_blocks(&sending, send_for_long, p.a);
+	OK(rsk_close(p.b));
+	call_returns(&sending);
+	ck_assert_int_eq(sending.ret, -1);
+	ck_assert_int_eq(sending.error, EPIPE);
+}
+END_TEST
+
+/* -- signals ----------------------------------------------------------------------------------- */
+
+static struct call interrupted(ssize_t (*make)(int fd), int fd)
+{
+	struct call c;
+
+	count_signal(SIGUSR1, 0);
+	call_blocks(&c, make, fd);
+	call_interrupt(&c, SIGUSR1);
+	call_returns(&c);
+	return c;
+}
+
+START_TEST(signal_interrupts_a_receive)
+{
+	struct pair p = pair_connected();
+	struct call c = interrupted(call_recv, p.a);
+
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+	check_connected(p.a, p.b);
+}
+END_TEST
+
+START_TEST(signal_interrupts_a_send)
+{
+	struct pair p = pair_narrow();
+	struct stream s = { .seed = 2 };
+	struct call c;
+
+	s.bytes = fill_send_side(p.a, s.seed);
+	c = interrupted(call_send_4mib, p.a);
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+	stream_take(p.b, &s);
+	check_connected(p.a, p.b);
+}
+END_TEST
+
+START_TEST(signal_cuts_a_send_short)
+{
+	struct pair p = pair_narrow();
+	struct call c = interrupted(call_send_4mib, p.a);
+	uint64_t taken = 0;
+	char buf[4096];
+	ssize_t n;
+
+	ck_assert_int_gt(c.ret, 0);
+	ck_assert_int_lt(c.ret, 4 * MIB);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	while ((n = rsk_recv(p.b, buf, sizeof(buf), 0)) > 0)
+		taken += n;
+	ck_assert_int_eq(n, 0);
+	ck_assert_uint_eq(taken, c.ret);
+}
+END_TEST
+
+START_TEST(signal_interrupts_an_accept)
+{
+	int listening = listener();
+	struct call c = interrupted(call_accept, listening);
+
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+	pair_close(pair_on(listening));
+}
+END_TEST
+
+START_TEST(signal_interrupts_a_poll_whatever_its_flags)
+{
+	struct pair p = pair_connected();
+	struct call c;
+
+	count_signal(SIGUSR2, SA_RESTART);
+	call_blocks(&c, call_poll_in, p.a);
+	call_interrupt(&c, SIGUSR2);
+	call_returns(&c);
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+}
+END_TEST
+
+static struct address silent;
+
+static ssize_t call_connect_to_silence(int fd)
+{
+	return rsk_connect(fd, &silent.any, silent.len);
+}
+
+START_TEST(signal_interrupts_a_connect_which_goes_on)
+{
+	struct raw r;
+	struct call c;
+
+	silent = raw_listen(&r);
+	c = interrupted(call_connect_to_silence, socket_with(AF_INET, NO_OPTIONS));
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+	set_nonblocking(c.fd, true);
+	FAILS(rsk_connect(c.fd, &silent.any, silent.len), EALREADY);
+	raw_take_request(&r);
+	raw_accept(&r, NULL);
+	connect_finished(c.fd);
+}
+END_TEST
+
+START_TEST(restarting_signal_does_not_end_a_receive)
+{
+	struct pair p = pair_connected();
+	struct call c;
+
+	count_signal(SIGUSR2, SA_RESTART);
+	call_blocks(&c, call_recv, p.a);
+	for (int i = 0; i < 3; i++) {
+		call_interrupt(&c, SIGUSR2);
+		task_wait_asleep(&c.task);
+	}
+	ck_assert_int_eq(rsk_send(p.b, "data", 4, 0), 4);
+	call_returns(&c);
+	ck_assert_int_eq(c.ret, 4);
+}
+END_TEST
+
+START_TEST(restarting_signal_does_not_end_an_accept)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening);
+	struct call c;
+
+	count_signal(SIGUSR2, SA_RESTART);
+	call_blocks(&c, call_accept, listening);
+	call_interrupt(&c, SIGUSR2);
+	task_wait_asleep(&c.task);
+	fd = connected_to(&there);
+	call_returns(&c);
+	ck_assert_int_ge(c.ret, 0);
+	check_connected(fd, c.ret);
+}
+END_TEST
+
+START_TEST(signal_to_the_process_reaches_the_blocked_thread)
+{
+	struct pair p = pair_connected();
+	struct itimerval again = { { 0, 50000 }, { 0, 50000 } }, never = { { 0, 0 }, { 0, 0 } };
+	char byte;
+
+	/* Again and again, as the first may come before the call blocks. */
+	count_signal(SIGALRM, 0);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &again, NULL), 0);
+	FAILS(rsk_recv(p.a, &byte, 1, 0), EINTR);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	ck_assert_int_gt(signals_counted(), 0);
+}
+END_TEST
+
+START_TEST(library_threads_take_no_signals)
+{
+	struct pair p = pair_connected();
+	sigset_t one;
+	int taken;
+
+	/* The only thread of the test blocks it: whoever handles it now is the library. */
+	count_signal(SIGUSR1, 0);
+	sigemptyset(&one);
+	sigaddset(&one, SIGUSR1);
+	ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &one, NULL), 0);
+	ck_assert_int_eq(kill(getpid(), SIGUSR1), 0);
+	check_connected(p.a, p.b);
+	ck_assert_int_eq(signals_counted(), 0);
+	ck_assert_int_eq(sigwait(&one, &taken), 0);
+	ck_assert_int_eq(taken, SIGUSR1);
+}
+END_TEST
+
+/* -- limits of this process -------------------------------------------------------------------- */
+
+#define LITTLE_MEMORY (16 * KIB)
+
+static void limit_memory(void)
+{
+	struct rlimit little = { LITTLE_MEMORY, LITTLE_MEMORY };
+
+	drop_capability(CAP_IPC_LOCK);
+	ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+}
+
+static void connect_with_little_memory(struct peer *me)
+{
+	struct address there;
+	int fd;
+
+	limit_memory();
+	peer_listen(me, &there, sizeof(there));
+	fd = socket_with(AF_INET, NO_OPTIONS);
+	FAILS(rsk_connect(fd, &there.any, there.len), ENOMEM);
+	check_says(fd, "ulimit -l");
+	OK(rsk_close(fd));
+}
+
+START_TEST(connect_short_of_lockable_memory_says_so)
+{
+	struct address here;
+	struct peer p;
+	int listening;
+
+	peer_start(&p, connect_with_little_memory);
+	listening = listener();
+	here = local_address(listening);
+	peer_say(&p, &here, sizeof(here));
+	peer_finish(&p);
+	pair_close(pair_on(listening));
+}
+END_TEST
+
+static void accept_with_little_memory(struct peer *me)
+{
+	struct address here;
+	int listening;
+
+	limit_memory();
+	listening = listener();
+	here = local_address(listening);
+	peer_say(me, &here, sizeof(here));
+	peer_await(me);
+	set_nonblocking(listening, true);
+	FAILS(rsk_accept(listening, NULL, NULL), EAGAIN);
+}
+
+START_TEST(listener_short_of_lockable_memory_refuses)
+{
+	struct address there;
+	struct peer p;
+	int fd;
+
+	peer_start(&p, accept_with_little_memory);
+	peer_listen(&p, &there, sizeof(there));
+	for (int i = 0; i < 2; i++) {
+		fd = socket_with(AF_INET, NO_OPTIONS);
+		FAILS(rsk_connect(fd, &there.any, there.len), ECONNREFUSED);
+	}
+	peer_signal(&p);
+	peer_finish(&p);
+}
+END_TEST
+
+static struct rlimit all_files;
+
+/* From now on no descriptor can be had, without a low limit getting into poll(2)'s way. */
+static void use_up_descriptors(void)
+{
+	int lowest_free = dup(STDIN_FILENO);
+	struct rlimit none;
+
+	ck_assert_int_ge(lowest_free, 0);
+	ck_assert_int_eq(close(lowest_free), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all_files), 0);
+	none = (struct rlimit){ lowest_free, all_files.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static void give_descriptors_back(void)
+{
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all_files), 0);
+}
+
+START_TEST(socket_without_descriptors_fails_and_works_later)
+{
+	use_up_descriptors();
+	FAILS(rsk_socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+	give_descriptors_back();
+	pair_close(pair_connected());
+
+	use_up_descriptors();
+	FAILS(rsk_socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+	give_descriptors_back();
+	pair_close(pair_connected());
+}
+END_TEST
+
+START_TEST(accept_without_descriptors_leaves_the_connection_in_the_queue)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening);
+
+	fd = connected_to(&there);
+	wait_for(listening, POLLIN);
+	use_up_descriptors();
+	FAILS(rsk_accept(listening, NULL, NULL), EMFILE);
+	FAILS(rsk_accept(listening, NULL, NULL), EMFILE);
+	ck_assert_int_eq(ready_now(listening, POLLIN), POLLIN);
+	give_descriptors_back();
+	check_connected(fd, accept_from(listening));
+}
+END_TEST
+
+/* -- peers that do not keep to the protocol ---------------------------------------------------- */
+
+static const struct flaw flaws[] = {
+	{ .name = "version 2", .offset = GREETING_VERSION, .size = 1, .value = 2 },
+	{ .name = "version 0", .offset = GREETING_VERSION, .size = 1, .value = 0 },
+	{ .name = "no target list", .offset = GREETING_LIST_LENGTH, .size = 4, .value = 0 },
+	{ .name = "target list of one", .offset = GREETING_LIST_LENGTH, .size = 4, .value = 1 },
+	{ .name = "endless target list", .offset = GREETING_LIST_LENGTH, .size = 4,
+	  .value = 0xffffffff },
+	{ .name = "cut after the version", .keep = 1 },
+	{ .name = "cut in the target list", .keep = 20 },
+	{ .name = "nothing", .nothing = true },
+};
+
+START_TEST(listener_rejects_a_bad_greeting_and_serves_others)
+{
+	int listening = listener();
+	struct raw r;
+	struct address there = local_address(listening);
+	enum rdma_cm_event_type answer;
+
+	raw_connect(&r, &there, &flaws[_i]);
+	pair_close(pair_on(listening));
+	answer = raw_event(&r, NULL);
+	ck_assert_msg(answer == RDMA_CM_EVENT_REJECTED, "%s: %s", flaws[_i].name,
+		      rdma_event_str(answer));
+	ck_assert_int_eq(ready_now(listening, POLLIN), 0);
+}
+END_TEST
+
+START_TEST(connecting_to_a_bad_greeting_fails)
+{
+	struct raw r;
+	struct address there = raw_listen(&r);
+	int fd = connect_begun(&there, NO_OPTIONS), error;
+	bool other_version = flaws[_i].size == 1;
+
+	raw_take_request(&r);
+	raw_accept(&r, &flaws[_i]);
+	error = connect_outcome(fd);
+	/* RoCE pads what is missing with zeros, and then it looks like version 0. */
+	ck_assert_msg(error == (other_version ? ENOTSUP : EPROTO) ||
+		      (flaws[_i].nothing && error == ENOTSUP),
+		      "%s: %s", flaws[_i].name, strerror(error));
+	check_says(fd, address_text(&there));
+	OK(rsk_close(fd));
+}
+END_TEST
+
+START_TEST(silent_callers_do_not_keep_others_out)
+{
+	int listening = listener();
+	struct address there = local_address(listening), a, silent_one;
+	struct raw silent_ones[3];
+	struct pair p;
+
+	for (size_t i = 0; i < COUNT(silent_ones); i++)
+		raw_connect(&silent_ones[i], &there, NULL);
+	for (int i = 0; i < 5; i++) {
+		p = pair_on(listening);
+		a = peer_address(p.b);
+		silent_one = local_address(p.a);
+		check_same_address(&a, &silent_one);
+		check_connected(p.a, p.b);
+		pair_close(p);
+	}
+}
+END_TEST
+
+START_TEST(silent_caller_may_still_complete)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening), caller, seen;
+	struct raw r;
+
+	raw_connect(&r, &there, NULL);
+	pair_close(pair_on(listening));
+	ck_assert_int_eq(raw_event(&r, NULL), RDMA_CM_EVENT_ESTABLISHED);
+	fd = accept_from(listening);
+	caller = raw_local_address(&r);
+	seen = peer_address(fd);
+	check_same_address(&caller, &seen);
+}
+END_TEST
+
+/* A connection to a raw peer, which has read nothing and sent nothing. */
+static int raw_connected(struct raw *r)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening);
+
+	raw_connect(r, &there, NULL);
+	ck_assert_int_eq(raw_event(r, NULL), RDMA_CM_EVENT_ESTABLISHED);
+	fd = accept_from(listening);
+	OK(rsk_close(listening));
+	return fd;
+}
+
+#define MSG_DATA(n) (0x00000000u | (n))
+#define MSG_CREDIT(limit) (0x80000000u | (limit))
+#define MSG_DISCONNECT 0xe0000000u
+#define MSG_SHUTDOWN 0xe0000002u
+
+START_TEST(raw_peer_is_taken_for_an_ordinary_one)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	ck_assert_mem_eq(got, "hello", 5);
+	raw_post(&r, MSG_SHUTDOWN);
+	check_end_of_file(fd);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	raw_post(&r, MSG_DISCONNECT);
+	wait_for(fd, POLLHUP);
+	check_end_of_file(fd);
+}
+END_TEST
+
+static const uint32_t violations[] = {
+	MSG_DATA(0),
+	MSG_DATA(0x1fffffff),
+	0x20000001,                         /* reserved operations */
+	0x40000001,
+	0x60000001,
+	0xa0000001,
+	0xc0000000,                         /* a direct mapping, of which none was offered */
+	MSG_CREDIT(2 * RAW_CREDITS + 1),    /* more than was offered can have been consumed */
+	MSG_CREDIT(RAW_CREDITS - 1),        /* backwards */
+};
+
+START_TEST(peer_that_breaks_the_protocol_fails_the_connection)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	raw_post(&r, violations[_i]);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	ck_assert_mem_eq(got, "hello", 5);
+	FAILS(rsk_recv(fd, got, sizeof(got), 0), EPROTO);
+	FAILS(rsk_recv(fd, got, sizeof(got), 0), EPROTO);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	check_says(fd, "EPROTO");
+	pair_close(pair_connected());
+}
+END_TEST
+
+static const uint32_t tolerated[] = {
+	0xe0000001,                         /* keepalive: never sent, but named */
+	0xe0000077,
+	MSG_CREDIT(RAW_CREDITS),
+	MSG_CREDIT(RAW_CREDITS) | 0x10000,  /* the counter has 17 bits on the wire, 16 that matter */
+};
+
+START_TEST(messages_with_no_meaning_are_ignored)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post(&r, tolerated[_i]);
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	raw_post(&r, MSG_SHUTDOWN);
+	check_end_of_file(fd);
+}
+END_TEST
+
+START_TEST(data_after_shutdown_is_dropped)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post(&r, MSG_SHUTDOWN);
+	check_end_of_file(fd);
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	raw_post(&r, MSG_SHUTDOWN);
+	raw_post(&r, MSG_DISCONNECT);
+	wait_for(fd, POLLHUP);
+	check_end_of_file(fd);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 0);
+}
+END_TEST
+
+START_TEST(raw_peer_that_vanishes_is_a_reset)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char byte;
+
+	raw_drop(&r);
+	FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("failure");
+	TCase *tc;
+
+	tc = group(s, "refused", 150);
+	tcase_add_test(tc, nobody_listening_refuses_a_blocking_connect);
+	tcase_add_test(tc, nobody_listening_refuses_a_nonblocking_connect);
+	tcase_add_test(tc, closed_listener_refuses);
+	tcase_add_test(tc, peer_that_rejects_refuses);
+	tcase_add_test(tc, peer_that_drops_the_request_refuses);
+	tcase_add_test(tc, refused_socket_transfers_nothing);
+
+	tc = group(s, "not there", 150);
+	tcase_add_test(tc, no_device_leads_to_the_loopback_address);
+	tcase_add_test(tc, no_route_leads_to_a_documentation_address);
+	tcase_add_test(tc, silence_times_out);
+
+	tc = group(s, "died", 150);
+	tcase_add_test(tc, blocked_receive_learns_that_the_peer_died);
+	tcase_add_test(tc, blocked_send_learns_that_the_peer_died);
+	tcase_add_test(tc, sleeping_poll_learns_that_the_peer_died);
+	tcase_add_test(tc, dead_peer_makes_the_descriptor_readable_in_the_kernel);
+	tcase_add_test(tc, death_is_never_an_end_of_file);
+	tcase_add_test(tc, what_had_arrived_is_read_before_the_death);
+	tcase_add_test(tc, death_of_one_peer_leaves_the_others_alone);
+	tcase_add_test(tc, peer_that_exits_without_closing_is_a_reset);
+
+	tc = group(s, "closed", 150);
+	tcase_add_test(tc, sending_to_a_closed_peer_is_a_broken_pipe);
+	tcase_add_test(tc, broken_pipe_raises_sigpipe_unless_told_not_to);
+	tcase_add_test(tc, blocked_send_learns_that_the_peer_closed);
+
+	tc = group(s, "signals", 150);
+	tcase_add_test(tc, signal_interrupts_a_receive);
+	tcase_add_test(tc, signal_interrupts_a_send);
+	tcase_add_test(tc, signal_cuts_a_send_short);
+	tcase_add_test(tc, signal_interrupts_an_accept);
+	tcase_add_test(tc, signal_interrupts_a_poll_whatever_its_flags);
+	tcase_add_test(tc, signal_interrupts_a_connect_which_goes_on);
+	tcase_add_test(tc, restarting_signal_does_not_end_a_receive);
+	tcase_add_test(tc, restarting_signal_does_not_end_an_accept);
+	tcase_add_test(tc, signal_to_the_process_reaches_the_blocked_thread);
+	tcase_add_test(tc, library_threads_take_no_signals);
+
+	tc = group(s, "limits of this process", 150);
+	tcase_add_test(tc, connect_short_of_lockable_memory_says_so);
+	tcase_add_test(tc, listener_short_of_lockable_memory_refuses);
+	tcase_add_test(tc, socket_without_descriptors_fails_and_works_later);
+	tcase_add_test(tc, accept_without_descriptors_leaves_the_connection_in_the_queue);
+
+	tc = group(s, "protocol", 150);
+	tcase_add_loop_test(tc, listener_rejects_a_bad_greeting_and_serves_others, 0, COUNT(flaws));
+	tcase_add_loop_test(tc, connecting_to_a_bad_greeting_fails, 0, COUNT(flaws));
+	tcase_add_test(tc, silent_callers_do_not_keep_others_out);
+	tcase_add_test(tc, silent_caller_may_still_complete);
+	tcase_add_test(tc, raw_peer_is_taken_for_an_ordinary_one);
+	tcase_add_loop_test(tc, peer_that_breaks_the_protocol_fails_the_connection, 0,
+			    COUNT(violations));
+	tcase_add_loop_test(tc, messages_with_no_meaning_are_ignored, 0, COUNT(tolerated));
+	tcase_add_test(tc, data_after_shutdown_is_dropped);
+	tcase_add_test(tc, raw_peer_that_vanishes_is_a_reset);
+	return run_suite(s);
+}

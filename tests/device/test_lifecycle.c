@@ -1,0 +1,820 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Connections begin and end as on TCP: who is connected to whom, how each direction ends, that
+ * nothing sent is lost by closing, and that everything taken is given back.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+/* Descriptors and threads that the library may keep for itself, however many connections it had. */
+#define LIBRARY_DESCRIPTORS 16
+#define LIBRARY_THREADS 2
+
+static bool descriptors_at_most(long goal)
+{
+	return open_descriptors() <= goal;
+}
+
+static bool threads_at_most(long goal)
+{
+	return running_threads() <= goal;
+}
+
+/* -- names ------------------------------------------------------------------------------------- */
+
+static void check_names_agree(int family)
+{
+	int listening = listener_with(family, NO_OPTIONS, 1);
+	struct address there = local_address(listening), from = { .len = sizeof(from.room) };
+	int a = connect_begun(&there, NO_OPTIONS);
+	struct address names[4];
+	int b;
+
+	wait_for(listening, POLLIN);
+	b = rsk_accept(listening, &from.any, &from.len);
+	ck_assert_int_ge(b, 0);
+	connect_finished(a);
+	names[0] = local_address(a);
+	names[1] = peer_address(b);
+	names[2] = peer_address(a);
+	names[3] = local_address(b);
+	check_same_address(&from, &names[0]);
+	check_same_address(&names[0], &names[1]);
+	check_same_address(&there, &names[2]);
+	check_same_address(&there, &names[3]);
+	check_connected(a, b);
+}
+
+START_TEST(both_ends_agree_on_their_names)
+{
+	check_names_agree(AF_INET);
+}
+END_TEST
+
+START_TEST(both_ends_agree_on_their_ipv6_names)
+{
+	check_names_agree(AF_INET6);
+}
+END_TEST
+
+static void check_unbound_name(int family)
+{
+	struct address name = local_address(socket_with(family, NO_OPTIONS));
+	struct address wildcard = address_wildcard(family);
+
+	check_same_address(&name, &wildcard);
+}
+
+START_TEST(socket_has_the_wildcard_name_before_binding)
+{
+	check_unbound_name(AF_INET);
+}
+END_TEST
+
+START_TEST(ipv6_socket_has_the_wildcard_name_before_binding)
+{
+	check_unbound_name(AF_INET6);
+}
+END_TEST
+
+START_TEST(binding_to_port_zero_picks_a_port)
+{
+	struct address here = address_of_device(AF_INET, 0), name;
+	int fd = socket_with(AF_INET, NO_OPTIONS);
+
+	OK(rsk_bind(fd, &here.any, here.len));
+	name = local_address(fd);
+	ck_assert_uint_ne(address_port(&name), 0);
+	here.v4.sin_port = name.v4.sin_port;
+	check_same_address(&name, &here);
+}
+END_TEST
+
+START_TEST(bound_client_keeps_its_port)
+{
+	int listening = listener(), fd = socket_with(AF_INET, NO_OPTIONS), accepted;
+	struct address there = local_address(listening), here = address_of_device(AF_INET, 0);
+	struct address bound, seen;
+
+	OK(rsk_bind(fd, &here.any, here.len));
+	bound = local_address(fd);
+	set_nonblocking(fd, true);
+	if (rsk_connect(fd, &there.any, there.len) < 0)
+		FAILS(-1, EINPROGRESS);
+	accepted = accept_from(listening);
+	connect_finished(fd);
+	seen = peer_address(accepted);
+	check_same_address(&seen, &bound);
+}
+END_TEST
+
+START_TEST(listener_without_address_gets_the_wildcard_and_a_port)
+{
+	int listening = socket_with(AF_INET, NO_OPTIONS);
+	struct address name, wildcard = address_wildcard(AF_INET), there;
+	int a;
+
+	OK(rsk_listen(listening, 1));
+	name = local_address(listening);
+	ck_assert_uint_ne(address_port(&name), 0);
+	wildcard.v4.sin_port = name.v4.sin_port;
+	check_same_address(&name, &wildcard);
+
+	there = address_of_device(AF_INET, address_port(&name));
+	a = connect_begun(&there, NO_OPTIONS);
+	check_connected(a, accept_from(listening));
+}
+END_TEST
+
+START_TEST(names_are_cut_to_the_room_given)
+{
+	struct pair p = pair_connected();
+	struct address whole = peer_address(p.a);
+	unsigned char room[sizeof(struct sockaddr_in)];
+	socklen_t len = 4;
+
+	memset(room, 0x55, sizeof(room));
+	OK(rsk_getpeername(p.a, (struct sockaddr *)room, &len));
+	ck_assert_uint_eq(len, sizeof(struct sockaddr_in));
+	ck_assert_mem_eq(room, &whole.any, 4);
+	ck_assert_uint_eq(room[4], 0x55);
+
+	len = 4;
+	OK(rsk_getsockname(p.a, (struct sockaddr *)room, &len));
+	ck_assert_uint_eq(len, sizeof(struct sockaddr_in));
+	ck_assert_uint_eq(room[4], 0x55);
+}
+END_TEST
+
+/* -- accepting --------------------------------------------------------------------------------- */
+
+START_TEST(connections_are_accepted_oldest_first)
+{
+	int listening = listener(), clients[5];
+	struct address there = local_address(listening);
+
+	for (size_t i = 0; i < COUNT(clients); i++)
+		clients[i] = connected_to(&there);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		check_connected(clients[i], accept_from(listening));
+}
+END_TEST
+
+START_TEST(data_may_arrive_before_accept)
+{
+	int listening = listener(), accepted;
+	struct address there = local_address(listening);
+	struct stream s = { .seed = 1, .bytes = 10000 };
+	int fd = connected_to(&there);
+
+	stream_send(fd, &s);
+	OK(rsk_shutdown(fd, SHUT_WR));
+	accepted = accept_from(listening);
+	stream_take(accepted, &s);
+	check_end_of_file(accepted);
+}
+END_TEST
+
+START_TEST(blocking_connect_and_accept_meet)
+{
+	int listening = listener(), fd = socket_with(AF_INET, NO_OPTIONS);
+	struct address there = local_address(listening);
+	struct call accepting;
+
+	call_blocks(&accepting, call_accept, listening);
+	OK(rsk_connect(fd, &there.any, there.len));
+	call_returns(&accepting);
+	ck_assert_int_ge(accepting.ret, 0);
+	check_connected(fd, accepting.ret);
+}
+END_TEST
+
+START_TEST(accept4_sets_the_flags_and_accept_does_not)
+{
+	int listening = listener();
+	struct address there = local_address(listening);
+	int fd;
+
+	set_nonblocking(listening, true);
+	connected_to(&there);
+	connected_to(&there);
+	wait_for(listening, POLLIN);
+	fd = rsk_accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(rsk_fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	ck_assert_int_eq(rsk_fcntl(fd, F_GETFD), FD_CLOEXEC);
+
+	fd = accept_from(listening);
+	ck_assert_int_eq(rsk_fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+	ck_assert_int_eq(rsk_fcntl(fd, F_GETFD), 0);
+}
+END_TEST
+
+START_TEST(two_listeners_keep_their_connections_apart)
+{
+	int one = listener(), other = listener();
+	struct pair p = pair_on(one), q = pair_on(other);
+
+	check_connected(p.a, p.b);
+	check_connected(q.a, q.b);
+	ck_assert_int_eq(ready_now(one, POLLIN), 0);
+	ck_assert_int_eq(ready_now(other, POLLIN), 0);
+}
+END_TEST
+
+START_TEST(port_is_free_again_after_close)
+{
+	int listening = listener(), next = socket_with(AF_INET, NO_OPTIONS);
+	struct address there = local_address(listening);
+
+	OK(rsk_close(listening));
+	OK(rsk_bind(next, &there.any, there.len));
+	OK(rsk_listen(next, 1));
+	pair_close(pair_on(next));
+}
+END_TEST
+
+/* -- backlog ----------------------------------------------------------------------------------- */
+
+struct tally {
+	int connected;
+	int refused;
+	int waiting;
+};
+
+static struct tally tally_of(const int *clients, int n)
+{
+	struct tally t = { 0, 0, 0 };
+
+	for (int i = 0; i < n; i++) {
+		short ready = ready_now(clients[i], POLLOUT);
+
+		t.connected += ready == POLLOUT;
+		t.refused += (ready & POLLERR) != 0;
+		t.waiting += ready == 0;
+	}
+	return t;
+}
+
+#define BACKLOG 3
+#define CALLERS (3 * BACKLOG)
+
+static int callers[CALLERS];
+
+static bool callers_connected(long goal)
+{
+	return tally_of(callers, CALLERS).connected >= goal;
+}
+
+static bool callers_refused(long goal)
+{
+	return tally_of(callers, CALLERS).refused >= goal;
+}
+
+static int listener_with_too_many_callers(void)
+{
+	int listening = listener_with(AF_INET, NO_OPTIONS, BACKLOG);
+	struct address there = local_address(listening);
+
+	for (int i = 0; i < CALLERS; i++)
+		callers[i] = connect_begun(&there, NO_OPTIONS);
+	wait_until(callers_connected, BACKLOG, "connected callers");
+	wait_until(callers_refused, CALLERS - 2 * BACKLOG, "refused callers");
+	return listening;
+}
+
+START_TEST(backlog_bounds_how_many_are_open_and_how_many_wait)
+{
+	struct tally t;
+
+	listener_with_too_many_callers();
+	t = tally_of(callers, CALLERS);
+	ck_assert_int_eq(t.connected, BACKLOG);
+	ck_assert_int_eq(t.waiting, BACKLOG);
+	ck_assert_int_eq(t.refused, CALLERS - 2 * BACKLOG);
+}
+END_TEST
+
+START_TEST(who_exceeds_the_backlog_is_refused)
+{
+	listener_with_too_many_callers();
+	for (int i = 0; i < CALLERS; i++) {
+		if (ready_now(callers[i], POLLOUT) & POLLERR)
+			ck_assert_int_eq(get_option(callers[i], SOL_SOCKET, SO_ERROR), ECONNREFUSED);
+	}
+}
+END_TEST
+
+START_TEST(accepting_lets_those_in_who_wait)
+{
+	int listening = listener_with_too_many_callers();
+
+	for (int i = 0; i < 2 * BACKLOG; i++)
+		accept_from(listening);
+	wait_until(callers_connected, 2 * BACKLOG, "connected callers");
+}
+END_TEST
+
+START_TEST(second_listen_widens_the_backlog)
+{
+	int listening = listener_with(AF_INET, NO_OPTIONS, 1);
+	struct address there = local_address(listening);
+
+	OK(rsk_listen(listening, 10));
+	for (int i = 0; i < 10; i++)
+		connected_to(&there);
+}
+END_TEST
+
+static void check_ended(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	wait_for(fd, POLLIN);
+	n = rsk_recv(fd, &byte, 1, 0);
+	ck_assert_msg(n == 0 || (n < 0 && errno == ECONNRESET), "rsk_recv returned %zd (%s)", n,
+		      n < 0 ? strerror(errno) : "data");
+}
+
+START_TEST(closing_a_listener_ends_the_connections_nobody_accepted)
+{
+	int listening = listener(), clients[3];
+	struct address there = local_address(listening);
+
+	for (size_t i = 0; i < COUNT(clients); i++)
+		clients[i] = connected_to(&there);
+	OK(rsk_close(listening));
+	for (size_t i = 0; i < COUNT(clients); i++)
+		check_ended(clients[i]);
+}
+END_TEST
+
+START_TEST(closing_a_listener_refuses_those_who_wait)
+{
+	int refused = 0;
+
+	OK(rsk_close(listener_with_too_many_callers()));
+	for (int i = 0; i < CALLERS; i++) {
+		wait_for(callers[i], POLLOUT);
+		refused += get_option(callers[i], SOL_SOCKET, SO_ERROR) == ECONNREFUSED;
+	}
+	ck_assert_int_eq(refused, CALLERS - BACKLOG);
+}
+END_TEST
+
+/* -- one direction ends ------------------------------------------------------------------------ */
+
+static struct pair pair_either_way(int turned)
+{
+	struct pair p = pair_connected();
+
+	return turned ? (struct pair){ p.b, p.a } : p;
+}
+
+START_TEST(data_sent_before_shutdown_arrives_before_end_of_file)
+{
+	struct pair p = pair_either_way(_i);
+	char got[16];
+
+	ck_assert_int_eq(rsk_send(p.a, "last words", 10, 0), 10);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	ck_assert_int_eq(rsk_recv(p.b, got, sizeof(got), MSG_WAITALL), 10);
+	ck_assert_mem_eq(got, "last words", 10);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(other_direction_goes_on_after_shutdown)
+{
+	struct pair p = pair_either_way(_i);
+	struct stream s = { .seed = 2, .bytes = MIB, .ragged = true };
+
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	check_end_of_file(p.b);
+	stream_pass(p.b, p.a, &s);
+	OK(rsk_shutdown(p.b, SHUT_WR));
+	check_end_of_file(p.a);
+}
+END_TEST
+
+START_TEST(end_of_file_is_repeated)
+{
+	struct pair p = pair_either_way(_i);
+
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	for (int i = 0; i < 5; i++)
+		check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(full_buffers_arrive_before_end_of_file)
+{
+	struct pair p = pair_either_way(_i);
+	struct stream s = { .seed = 3, .take_piece = 3000, .ragged = true };
+
+	s.bytes = fill_send_side(p.a, s.seed);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	stream_take(p.b, &s);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(repeated_shutdown_is_harmless)
+{
+	struct pair p = pair_connected();
+	struct stream s = { .seed = 4, .bytes = 5000 };
+
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	check_end_of_file(p.b);
+	stream_pass(p.b, p.a, &s);
+}
+END_TEST
+
+START_TEST(crossing_shutdowns_end_both_directions)
+{
+	struct pair p = pair_connected();
+
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	OK(rsk_shutdown(p.b, SHUT_WR));
+	check_end_of_file(p.a);
+	check_end_of_file(p.b);
+	ck_assert_int_eq(wait_for(p.a, POLLIN) & (POLLHUP | POLLERR), POLLHUP);
+	ck_assert_int_eq(wait_for(p.b, POLLIN) & (POLLHUP | POLLERR), POLLHUP);
+	pair_close(p);
+}
+END_TEST
+
+START_TEST(crossing_shutdowns_deliver_what_was_sent)
+{
+	struct pair p = pair_connected();
+	struct stream ab = { .seed = 5, .bytes = 30000 }, ba = { .seed = 6, .bytes = 30000 };
+
+	stream_send(p.a, &ab);
+	stream_send(p.b, &ba);
+	OK(rsk_shutdown(p.a, SHUT_RDWR));
+	OK(rsk_shutdown(p.b, SHUT_WR));
+	stream_take(p.b, &ab);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(reads_after_shut_rd_return_what_had_arrived_and_then_nothing)
+{
+	struct pair p = pair_either_way(_i);
+	char got[16];
+
+	ck_assert_int_eq(rsk_send(p.b, "early", 5, 0), 5);
+	wait_for(p.a, POLLIN);
+	OK(rsk_shutdown(p.a, SHUT_RD));
+	ck_assert_int_eq(rsk_recv(p.a, got, sizeof(got), 0), 5);
+	check_end_of_file(p.a);
+	check_end_of_file(p.a);
+}
+END_TEST
+
+START_TEST(sending_goes_on_after_shut_rd)
+{
+	struct pair p = pair_either_way(_i);
+	struct stream s = { .seed = 7, .bytes = MIB };
+
+	OK(rsk_shutdown(p.a, SHUT_RD));
+	stream_pass(p.a, p.b, &s);
+}
+END_TEST
+
+START_TEST(shutting_down_both_directions_ends_both)
+{
+	struct pair p = pair_either_way(_i);
+
+	OK(rsk_shutdown(p.a, SHUT_RDWR));
+	check_end_of_file(p.a);
+	check_end_of_file(p.b);
+	FAILS(rsk_send(p.a, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+END_TEST
+
+START_TEST(send_after_shutdown_is_a_broken_pipe)
+{
+	struct pair p = pair_either_way(_i);
+
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	FAILS(rsk_send(p.a, "x", 1, MSG_NOSIGNAL), EPIPE);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+/* -- close ------------------------------------------------------------------------------------- */
+
+START_TEST(closing_gives_the_peer_end_of_file)
+{
+	struct pair p = pair_either_way(_i);
+
+	OK(rsk_close(p.a));
+	check_end_of_file(p.b);
+	check_end_of_file(p.b);
+	OK(rsk_close(p.b));
+}
+END_TEST
+
+START_TEST(closing_with_unread_data_gives_the_peer_end_of_file)
+{
+	struct pair p = pair_either_way(_i);
+
+	fill_send_side(p.b, 8);
+	OK(rsk_close(p.a));
+	check_end_of_file(p.b);
+}
+END_TEST
+
+static void send_mebibyte_and_close(void *arg)
+{
+	const struct stream s = { .seed = 9, .bytes = MIB, .send_piece = MIB };
+	int *fd = arg;
+
+	stream_send(*fd, &s);
+	OK(rsk_close(*fd));
+}
+
+START_TEST(mebibyte_sent_just_before_close_arrives)
+{
+	struct pair p = pair_either_way(_i);
+	struct stream s = { .seed = 9, .bytes = MIB };
+	struct task sender;
+
+	task_start(&sender, send_mebibyte_and_close, &p.a);
+	stream_take(p.b, &s);
+	check_end_of_file(p.b);
+	task_join(&sender);
+}
+END_TEST
+
+START_TEST(full_buffers_arrive_after_close)
+{
+	struct pair p = pair_either_way(_i);
+	struct stream s = { .seed = 10, .take_piece = 3000, .ragged = true };
+
+	s.bytes = fill_send_side(p.a, s.seed);
+	OK(rsk_close(p.a));
+	stream_take(p.b, &s);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(closed_descriptor_is_free_at_once)
+{
+	struct pair p = pair_connected();
+
+	fill_send_side(p.a, 11);
+	OK(rsk_close(p.a));
+	FAILS(rsk_send(p.a, "x", 1, MSG_NOSIGNAL), EBADF);
+	FAILS(rsk_close(p.a), EBADF);
+	OK(rsk_close(p.b));
+}
+END_TEST
+
+/* Not more than fits without a reader. */
+#define LAST_WORDS (100 * KIB)
+
+static const struct stream last_words = { .seed = 12, .bytes = LAST_WORDS };
+
+static void speak_and_exit(struct peer *me)
+{
+	int fd = peer_connect(me, OPTIONS({ SOL_SOCKET, SO_SNDBUF, 2 * LAST_WORDS }));
+
+	stream_send(fd, &last_words);
+	OK(rsk_close(fd));
+	exit(0);
+}
+
+START_TEST(exit_right_after_close_loses_nothing)
+{
+	struct peer p;
+	int fd;
+
+	peer_start(&p, speak_and_exit);
+	fd = peer_accept(&p, NO_OPTIONS);
+	stream_take(fd, &last_words);
+	check_end_of_file(fd);
+	peer_finish(&p);
+}
+END_TEST
+
+START_TEST(exit_waits_for_a_slow_reader)
+{
+	struct peer p;
+	int fd;
+
+	/* The receiver has room for a fraction, and reads when it likes. */
+	peer_start(&p, speak_and_exit);
+	fd = peer_accept(&p, OPTIONS({ SOL_SOCKET, SO_RCVBUF, 8192 }));
+	wait_for(fd, POLLIN);
+	ck_assert_int_eq(waitpid(p.pid, NULL, WNOHANG), 0);
+	stream_take(fd, &last_words);
+	check_end_of_file(fd);
+	peer_finish(&p);
+}
+END_TEST
+
+static void close_fresh(void)
+{
+	OK(rsk_close(socket_with(AF_INET, NO_OPTIONS)));
+}
+
+static void close_bound(void)
+{
+	struct address here = address_of_device(AF_INET, 0);
+	int fd = socket_with(AF_INET, NO_OPTIONS);
+
+	OK(rsk_bind(fd, &here.any, here.len));
+	OK(rsk_close(fd));
+}
+
+static void close_listening(void)
+{
+	OK(rsk_close(listener()));
+}
+
+static void close_connecting(void)
+{
+	int listening = listener();
+	struct address there = local_address(listening);
+
+	OK(rsk_close(connect_begun(&there, NO_OPTIONS)));
+	OK(rsk_close(listening));
+}
+
+static void close_refused(void)
+{
+	struct address there = address_deserted();
+	int fd = connect_begun(&there, NO_OPTIONS);
+
+	wait_for(fd, POLLOUT);
+	OK(rsk_close(fd));
+}
+
+static void close_unaccepted(void)
+{
+	int listening = listener();
+	struct address there = local_address(listening);
+	int fd = connected_to(&there);
+
+	OK(rsk_close(listening));
+	OK(rsk_close(fd));
+}
+
+static void (*const stages[])(void) = { close_fresh, close_bound, close_listening,
+					close_connecting, close_refused, close_unaccepted };
+
+START_TEST(socket_can_be_closed_at_every_stage)
+{
+	int before;
+
+	stages[_i]();
+	pair_close(pair_connected());
+	before = open_descriptors();
+	for (int i = 0; i < 20; i++)
+		stages[_i]();
+	wait_until(descriptors_at_most, before, "descriptors");
+	pair_close(pair_connected());
+}
+END_TEST
+
+/* -- what connections cost --------------------------------------------------------------------- */
+
+#define MANY 200
+
+START_TEST(two_hundred_connections_at_once)
+{
+	struct rlimit files;
+	int listening, before;
+	struct pair p[MANY];
+	struct pair first;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+
+	listening = listener();
+	first = pair_on(listening);
+	before = open_descriptors();
+	for (int i = 0; i < MANY; i++)
+		p[i] = pair_on(listening);
+	for (int i = MANY - 1; i >= 0; i--)
+		check_connected(p[i].a, p[i].b);
+	ck_assert_int_le(open_descriptors() - before, 2 * 2 * MANY);
+	check_connected(first.a, first.b);
+	for (int i = 0; i < MANY; i++)
+		pair_close(p[i]);
+	wait_until(descriptors_at_most, before + 2, "descriptors");
+}
+END_TEST
+
+START_TEST(descriptors_and_threads_are_given_back)
+{
+	int descriptors = open_descriptors(), threads = running_threads();
+	struct pair p[20];
+
+	for (size_t i = 0; i < COUNT(p); i++) {
+		p[i] = pair_connected();
+		check_connected(p[i].a, p[i].b);
+	}
+	ck_assert_int_le(running_threads(), threads + LIBRARY_THREADS);
+	for (size_t i = 0; i < COUNT(p); i++)
+		pair_close(p[i]);
+	wait_until(descriptors_at_most, descriptors + LIBRARY_DESCRIPTORS, "descriptors");
+	wait_until(threads_at_most, threads + LIBRARY_THREADS, "threads");
+}
+END_TEST
+
+START_TEST(fifty_connections_in_turn_leave_nothing_behind)
+{
+	int listening = listener(), descriptors = 0;
+	long resident = 0;
+
+	for (int i = 0; i < 50; i++) {
+		struct pair p = pair_on(listening);
+		struct stream s = { .seed = i, .bytes = 20000 };
+
+		stream_pass(p.a, p.b, &s);
+		pair_close(p);
+		if (i == 9) {
+			descriptors = open_descriptors();
+			resident = resident_kib();
+		}
+	}
+	wait_until(descriptors_at_most, descriptors, "descriptors");
+	ck_assert_int_le(resident_kib() - resident, 8 * 1024);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("lifecycle");
+	TCase *tc;
+
+	tc = group(s, "names", 100);
+	tcase_add_test(tc, both_ends_agree_on_their_names);
+	tcase_add_test(tc, socket_has_the_wildcard_name_before_binding);
+	tcase_add_test(tc, binding_to_port_zero_picks_a_port);
+	tcase_add_test(tc, bound_client_keeps_its_port);
+	tcase_add_test(tc, listener_without_address_gets_the_wildcard_and_a_port);
+	tcase_add_test(tc, names_are_cut_to_the_room_given);
+	if (have_family(AF_INET6)) {
+		tcase_add_test(tc, both_ends_agree_on_their_ipv6_names);
+		tcase_add_test(tc, ipv6_socket_has_the_wildcard_name_before_binding);
+	}
+
+	tc = group(s, "accepting", 100);
+	tcase_add_test(tc, connections_are_accepted_oldest_first);
+	tcase_add_test(tc, data_may_arrive_before_accept);
+	tcase_add_test(tc, blocking_connect_and_accept_meet);
+	tcase_add_test(tc, accept4_sets_the_flags_and_accept_does_not);
+	tcase_add_test(tc, two_listeners_keep_their_connections_apart);
+	tcase_add_test(tc, port_is_free_again_after_close);
+
+	tc = group(s, "backlog", 150);
+	tcase_add_test(tc, backlog_bounds_how_many_are_open_and_how_many_wait);
+	tcase_add_test(tc, who_exceeds_the_backlog_is_refused);
+	tcase_add_test(tc, accepting_lets_those_in_who_wait);
+	tcase_add_test(tc, second_listen_widens_the_backlog);
+	tcase_add_test(tc, closing_a_listener_ends_the_connections_nobody_accepted);
+	tcase_add_test(tc, closing_a_listener_refuses_those_who_wait);
+
+	/* Looped tests: by the connecting end, then by the accepted one. */
+	tc = group(s, "one direction ends", 100);
+	tcase_add_loop_test(tc, data_sent_before_shutdown_arrives_before_end_of_file, 0, 2);
+	tcase_add_loop_test(tc, other_direction_goes_on_after_shutdown, 0, 2);
+	tcase_add_loop_test(tc, end_of_file_is_repeated, 0, 2);
+	tcase_add_loop_test(tc, full_buffers_arrive_before_end_of_file, 0, 2);
+	tcase_add_test(tc, repeated_shutdown_is_harmless);
+	tcase_add_test(tc, crossing_shutdowns_end_both_directions);
+	tcase_add_test(tc, crossing_shutdowns_deliver_what_was_sent);
+	tcase_add_loop_test(tc, reads_after_shut_rd_return_what_had_arrived_and_then_nothing, 0, 2);
+	tcase_add_loop_test(tc, sending_goes_on_after_shut_rd, 0, 2);
+	tcase_add_loop_test(tc, shutting_down_both_directions_ends_both, 0, 2);
+	tcase_add_loop_test(tc, send_after_shutdown_is_a_broken_pipe, 0, 2);
+
+	tc = group(s, "close", 100);
+	tcase_add_loop_test(tc, closing_gives_the_peer_end_of_file, 0, 2);
+	tcase_add_loop_test(tc, closing_with_unread_data_gives_the_peer_end_of_file, 0, 2);
+	tcase_add_loop_test(tc, mebibyte_sent_just_before_close_arrives, 0, 2);
+	tcase_add_loop_test(tc, full_buffers_arrive_after_close, 0, 2);
+	tcase_add_test(tc, closed_descriptor_is_free_at_once);
+	tcase_add_test(tc, exit_right_after_close_loses_nothing);
+	tcase_add_test(tc, exit_waits_for_a_slow_reader);
+	tcase_add_loop_test(tc, socket_can_be_closed_at_every_stage, 0, COUNT(stages));
+
+	tc = group(s, "what connections cost", 300);
+	tcase_add_test(tc, two_hundred_connections_at_once);
+	tcase_add_test(tc, descriptors_and_threads_are_given_back);
+	tcase_add_test(tc, fifty_connections_in_turn_leave_nothing_behind);
+	return run_suite(s);
+}
