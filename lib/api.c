@@ -264,8 +264,6 @@ static bool connect_decided(struct rsk_sock *sk)
 /* May this socket connect? 0: yes, and it is claimed. 1: it is at it already. State lock held. */
 static int claim(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
 {
-	int err;
-
 	switch (sk->state) {
 	case RSK_IDLE:
 		sk->state = RSK_RESOLVE_ADDR;
@@ -277,9 +275,7 @@ static int claim(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len
 	case RSK_ENDED:
 		return -EISCONN;
 	case RSK_FAILED:
-		err = sk->pending_error ? sk->pending_error : ECONNABORTED;
-		sk->pending_error = 0;
-		return -err;
+		return sk->pending_error ? -sk->pending_error : -ECONNABORTED;
 	default:
 		return atomic_load(&sk->nonblock) ? -EALREADY : 1;
 	}
@@ -296,7 +292,7 @@ static int start_connect(struct rsk_sock *sk, const struct sockaddr *addr, sockl
 	if (!ret)
 		ret = rsk_cm_connect(sk);
 	pthread_mutex_unlock(&sk->setup_lock);
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? rsk_sock_report(sk, ret) : 0;
 }
 
 static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
@@ -313,11 +309,8 @@ static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, sockle
 		ret = -ECONNABORTED;
 	if (!ret && sk->state == RSK_FAILED)
 		ret = -(sk->pending_error ? sk->pending_error : sk->failure);
-	/* A failure that is returned is not pending any more. */
-	if (ret == -sk->pending_error)
-		sk->pending_error = 0;
 	rsk_unlock(&sk->lock);
-	return ret;
+	return rsk_sock_report(sk, ret);
 }
 
 int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)

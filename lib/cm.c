@@ -523,7 +523,8 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	if (ret)
 		rsk_timer_stop(&sk->cm.limit);
 	rsk_lock(&sk->lock);
-	rsk_sock_wake(sk);
+	if (sk->state >= RSK_CONNECTED)
+		rsk_sock_wake(sk);
 	rsk_unlock(&sk->lock);
 }
 

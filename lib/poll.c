@@ -84,7 +84,9 @@ static int poll_set(struct set *set, int timeout)
 	int ready, others = 0;
 
 	do {
-		ready = look_at_socks(set, RSK_LOOK);
+		/* One look is what a loop on the descriptors does after each event: they report the
+		 * next change. */
+		ready = look_at_socks(set, timeout ? RSK_LOOK : RSK_LOOK_AND_ARM_LAZILY);
 		if (foreign)
 			others = poll_kernel(set, 0);
 		if (others < 0)

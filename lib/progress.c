@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <ev.h>
 
@@ -16,7 +19,8 @@ static struct {
 	bool running;
 	struct rsk_work *first, **last;
 	struct ev_loop *loop;
-	ev_async wake;
+	int bell;                    /* eventfd: work was posted */
+	ev_io bell_io;
 	pthread_t thread;
 } engine = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -43,11 +47,14 @@ static struct rsk_work *next_work(void)
 	return work;
 }
 
-static void run_work(struct ev_loop *loop, ev_async *wake, int events)
+static void run_work(struct ev_loop *loop, ev_io *bell, int events)
 {
 	struct rsk_work *work;
+	uint64_t rung;
 
-	(void)loop, (void)wake, (void)events;
+	(void)loop, (void)events;
+	if (read(bell->fd, &rung, sizeof(rung)) < 0)
+		return;              /* nothing new: a spurious wake-up */
 	while ((work = next_work()))
 		work->fn(work);
 }
@@ -73,27 +80,39 @@ static int start_thread(void)
 	return -ret;
 }
 
+/* Not ev_async: without descriptors left, libev would end the process. */
+static int make_loop(void)
+{
+	engine.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (engine.bell < 0)
+		return -errno;
+	engine.loop = ev_loop_new(EVFLAG_AUTO);
+	if (!engine.loop) {
+		close(engine.bell);
+		return -ENOMEM;
+	}
+	ev_io_init(&engine.bell_io, run_work, engine.bell, EV_READ);
+	ev_io_start(engine.loop, &engine.bell_io);
+	return 0;
+}
+
 int rsk_progress_start(void)
 {
 	int ret = 0;
 
 	pthread_mutex_lock(&engine.lock);
-	if (engine.running)
-		goto unlock;
-	engine.loop = ev_loop_new(EVFLAG_AUTO);
-	if (!engine.loop) {
-		ret = errno ? -errno : -ENOMEM;
-		goto unlock;
+	if (!engine.running) {
+		engine.last = &engine.first;
+		ret = make_loop();
+		if (!ret) {
+			ret = start_thread();
+			engine.running = !ret;
+			if (ret) {
+				ev_loop_destroy(engine.loop);
+				close(engine.bell);
+			}
+		}
 	}
-	engine.last = &engine.first;
-	ev_async_init(&engine.wake, run_work);
-	ev_async_start(engine.loop, &engine.wake);
-	ret = start_thread();
-	if (ret)
-		ev_loop_destroy(engine.loop);
-	else
-		engine.running = true;
-unlock:
 	pthread_mutex_unlock(&engine.lock);
 	return ret;
 }
@@ -109,6 +128,7 @@ void rsk_progress_forget(void)
 
 bool rsk_progress_post(struct rsk_work *work)
 {
+	const uint64_t one = 1;
 	bool fresh;
 
 	pthread_mutex_lock(&engine.lock);
@@ -120,8 +140,9 @@ bool rsk_progress_post(struct rsk_work *work)
 		engine.last = &work->next;
 	}
 	pthread_mutex_unlock(&engine.lock);
-	if (fresh)
-		ev_async_send(engine.loop, &engine.wake);
+	/* Cannot fail but for a full counter, which rings as well. */
+	if (fresh && write(engine.bell, &one, sizeof(one)) < 0)
+		return true;
 	return fresh;
 }
 

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 enum {
 	DRAIN_LIMIT_MS = 10000,      /* how long a closed socket may take to send what it holds */
 	LAZY_LOOKS = 256,            /* see be_lazy() */
+	REMINDERS = 65536,           /* see news_for_others() */
 };
 
 /* Closed sockets that the engine still has to finish. */
@@ -124,6 +124,17 @@ void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 	rsk_sock_wake(sk);
 }
 
+int rsk_sock_report(struct rsk_sock *sk, int ret)
+{
+	if (ret >= 0 || ret == -EAGAIN)
+		return ret;
+	rsk_lock(&sk->lock);
+	if (sk->pending_error == -ret)
+		sk->pending_error = 0;
+	rsk_unlock(&sk->lock);
+	return ret;
+}
+
 /* Those who wait while another thread sleeps on their behalf. */
 static void tell_followers(struct rsk_sock *sk)
 {
@@ -211,25 +222,42 @@ static void quiesce(struct rsk_sock *sk)
 		rsk_qp_drain(&sk->qp, false);
 }
 
-/* Events were taken from the descriptor, and completions taken in, by somebody who wants @own only.
- * What others were told is not there, and now is, must show on the descriptor. */
+/* What somebody other than the caller, who asks for @own, was told is not there, and now is. */
+static short news_for_others(struct rsk_sock *sk, short own)
+{
+	short news = rsk_sock_mask(sk) & sk->wanted & ~own;
+
+	/* Who asked may have lost interest: do not keep the descriptor readable for ever. */
+	if (news && ++sk->reminders == REMINDERS) {
+		sk->wanted &= ~news;
+		sk->reminders = 0;
+		return 0;
+	}
+	return news;
+}
+
+/* Events were taken from the descriptor, and completions taken in: what that brought for others must
+ * show on the descriptor. */
 static void settle(struct rsk_sock *sk, short own)
 {
-	short now = rsk_sock_mask(sk) & sk->wanted;
-
-	sk->wanted &= (short)~now;
-	if (now & ~own)
+	if (sk->wanted && news_for_others(sk, own))
 		rsk_ready_raise(&sk->ready);
 }
 
-/* A blocking socket read with MSG_DONTWAIT is mostly a busy loop, which wants no events: taking and
+static bool reports(const struct rsk_qp *qp, enum rsk_cq which)
+{
+	return qp->armed[which] || qp->fired[which];
+}
+
+/* A blocking socket used with MSG_DONTWAIT is mostly in a busy loop, which wants no events: taking and
  * arming would cost it two system calls per message. So at first the descriptor is merely left
  * readable; who sleeps on it meanwhile looks again, in vain, a bounded number of times. */
-static bool be_lazy(struct rsk_sock *sk)
+static bool be_lazy(struct rsk_sock *sk, short events)
 {
 	if (sk->state != RSK_CONNECTED || atomic_load(&sk->nonblock))
 		return false;
-	if (!sk->ready.raised && !sk->qp.armed[RSK_CQ_RX] && !sk->qp.fired[RSK_CQ_RX])
+	if (!sk->ready.raised && (!reports(&sk->qp, RSK_CQ_RX) ||
+				  (events & POLLOUT && !reports(&sk->qp, RSK_CQ_TX))))
 		return false;
 	return ++sk->qp.idle_looks % LAZY_LOOKS;
 }
@@ -242,15 +270,23 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 		return POLLNVAL;
 	rsk_stream_progress(sk);
 	mask = rsk_sock_mask(sk) & interest;
-	if (mask || look == RSK_LOOK || (look == RSK_LOOK_AND_ARM_LAZILY && be_lazy(sk)))
+	if (mask || look == RSK_LOOK)
 		return mask;
 
-	sk->wanted |= events;
+	sk->wanted |= events & (POLLIN | POLLOUT);
+	if (look == RSK_LOOK_AND_ARM_LAZILY && be_lazy(sk, events))
+		return 0;
+	if (news_for_others(sk, events)) {
+		/* It is theirs to look: the descriptor stays readable. */
+		rsk_ready_raise(&sk->ready);
+		return 0;
+	}
 	quiesce(sk);
-	arm(sk, events & POLLOUT);
+	arm(sk, sk->wanted & POLLOUT);
 	rsk_stream_progress(sk);
 	rsk_stream_rest(sk);
 	mask = rsk_sock_mask(sk) & interest;
+	sk->wanted &= ~mask;
 	settle(sk, mask);
 	return mask;
 }
@@ -325,23 +361,6 @@ static bool spin(struct rsk_sock *sk, bool (*look)(struct rsk_sock *))
 	return false;
 }
 
-/* epoll_wait() ends at every signal; a blocking socket call goes on after a handler installed with
- * SA_RESTART. Which signal it was is not to be had, so this errs towards EINTR: only if all handlers
- * restart does the call. */
-static bool signals_restart(void)
-{
-	for (int sig = 1; sig < NSIG; sig++) {
-		struct sigaction action;
-
-		if (sigaction(sig, NULL, &action))
-			continue;
-		if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN &&
-		    !(action.sa_flags & SA_RESTART))
-			return false;
-	}
-	return true;
-}
-
 int rsk_ms_until(int64_t deadline)
 {
 	int64_t left;
@@ -355,7 +374,8 @@ int rsk_ms_until(int64_t deadline)
 	return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-/* Waits for the thread that sleeps for all to say that something happened. */
+/* Waits to be told: by the thread that sleeps for all, or, while there is no connection, by the engine.
+ * (Without a time limit the kernel restarts this after a signal just as it does recv(2).) */
 static int follow(struct rsk_sock *sk, int64_t deadline)
 {
 	uint32_t news = atomic_load_explicit(&sk->news, memory_order_relaxed);
@@ -364,7 +384,7 @@ static int follow(struct rsk_sock *sk, int64_t deadline)
 	rsk_unlock(&sk->lock);
 	ret = rsk_futex_wait(&sk->news, news, deadline);
 	rsk_lock(&sk->lock);
-	return ret == -EINTR && signals_restart() ? 0 : ret;
+	return ret;
 }
 
 /* Without a time limit a connection's completion channel itself is the cheapest place to sleep: one
@@ -403,16 +423,16 @@ static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
 	}
 	if (woken == 0)
 		return -EAGAIN;
-	return woken == -EINTR && signals_restart() ? 0 : woken;
+	return woken;
 }
 
 static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
 {
 	int ret = -EAGAIN;
 
-	if (sk->sleeper)
+	if (sk->sleeper || sk->state < RSK_CONNECTED)
 		return follow(sk, deadline);
-	if (deadline == RSK_NEVER && sk->state == RSK_CONNECTED && sk->qp.channel_blocks)
+	if (deadline == RSK_NEVER && sk->qp.channel_blocks)
 		ret = sleep_on_channel(sk);
 	/* Also when the channel was switched to non-blocking just then. */
 	if (ret == -EAGAIN)
@@ -436,7 +456,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 		}
 		/* A completion that lands between the last poll and the arming raises no event: look
 		 * once more or its news waits for the next one. */
-		arm(sk, tx);
+		arm(sk, tx || sk->wanted & POLLOUT);
 		if (look(sk)) {
 			ret = 0;
 			break;
@@ -449,6 +469,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 			ret = 0;
 			break;
 		}
+		settle(sk, 0);
 	}
 	sk->waiters--;
 	settle(sk, 0);

@@ -84,7 +84,8 @@ struct rsk_sock {
 	struct rsk_ready ready;
 	enum rsk_sleeper sleeper;    /* who sleeps takes the events, on behalf of all waiters */
 	unsigned waiters;            /* threads inside rsk_sock_wait() */
-	short wanted;                /* readiness that somebody was told is not there */
+	short wanted;                /* POLLIN, POLLOUT: somebody was told that it is not there */
+	unsigned reminders;          /* how often the descriptor was kept readable for them */
 
 	enum rsk_state state;
 	bool bound;                  /* setup_lock */
@@ -157,6 +158,9 @@ void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 /* Notes why an operation failed, for rsk_error(). State lock held. */
 void rsk_sock_explain(struct rsk_sock *sk, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* A call returns @ret: a failure that it reports is not pending any more. Returns @ret. */
+int rsk_sock_report(struct rsk_sock *sk, int ret);
 
 /* Something changed other than by a completion: whoever waits looks again. State lock held. */
 void rsk_sock_wake(struct rsk_sock *sk);

@@ -17,7 +17,7 @@ enum {
 };
 
 /* No data is there: 0 is end of file, -EAGAIN not yet, else the errno of the call. State lock held. */
-static int why_not(struct rsk_sock *sk)
+static int why_not(const struct rsk_sock *sk)
 {
 	if (sk->closed)
 		return -ECONNABORTED;
@@ -30,7 +30,6 @@ static int why_not(struct rsk_sock *sk)
 		 * what happened: a failure must never pass for an end. */
 		if (sk->shut_by_peer || sk->shut_rd)
 			return 0;
-		sk->pending_error = 0;
 		return -sk->failure;
 	case RSK_IDLE:
 	case RSK_LISTENING:
@@ -95,6 +94,7 @@ static inline int look_for_data(struct rsk_sock *sk, bool nonblock, int64_t *dea
 		ret = wait_for_data(sk, nonblock, deadline);
 	if (ret == 1) {
 		sk->wanted &= ~POLLIN;
+		sk->reminders = 0;
 		sk->rx.seen = rsk_rx_arrived(sk);
 	}
 	rsk_unlock(&sk->lock);
@@ -181,5 +181,5 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 			give_back(sk, used_up);
 	}
 	rsk_unlock(&rx->lock);
-	return done ? done : ret;
+	return done ? done : rsk_sock_report(sk, ret);
 }

@@ -17,10 +17,8 @@ enum {
 };
 
 /* Why this socket cannot send: -EAGAIN, not yet, or the errno of the call. State lock held. */
-static int why_not(struct rsk_sock *sk)
+static int why_not(const struct rsk_sock *sk)
 {
-	int err;
-
 	if (sk->closed)
 		return -ECONNABORTED;
 	switch (sk->state) {
@@ -28,9 +26,7 @@ static int why_not(struct rsk_sock *sk)
 	case RSK_ENDED:
 		return -EPIPE;
 	case RSK_FAILED:
-		err = sk->pending_error ? sk->pending_error : EPIPE;
-		sk->pending_error = 0;
-		return -err;
+		return sk->pending_error ? -sk->pending_error : -EPIPE;
 	case RSK_IDLE:
 	case RSK_LISTENING:
 		return -ENOTCONN;
@@ -137,6 +133,7 @@ static inline int64_t take_room(struct rsk_sock *sk, uint32_t want, bool nonbloc
 	uint32_t room;
 
 	rsk_lock(&sk->lock);
+	sk->wanted &= ~POLLOUT;
 	room = is_open(sk) ? rsk_tx_room(sk, want) : 0;
 	return room ? room : wait_for_room(sk, want, nonblock, deadline);
 }
@@ -248,5 +245,5 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 		sent += ret;
 	}
 	rsk_unlock(&sk->tx.lock);
-	return sent ? sent : (ssize_t)ret;
+	return sent ? sent : rsk_sock_report(sk, (int)ret);
 }

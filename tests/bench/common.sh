@@ -2,11 +2,14 @@
 # shellcheck shell=bash
 #
 # What bench and bench-insn share: where things are, what is installed, the run of guest.sh on the machine.
-# The caller sets name, its own.
+# The caller declares
+#   name                  its own, set by it
+#   srcdir, builddir      of the project, both absolute
+#   work                  a directory that is removed in the end
+#   notes                 what is left out and why
+# and set_up sets the others.
 
-: "${name:?}"
-work='' machine=''      # a directory to remove; the process id of tests/vm/run
-notes=()                # what is left out and why
+machine=''              # the process id of tests/vm/run
 
 say() { echo "$name: $*" >&2; }
 usage() { sed -n '/^# tests\/bench/,/^[^#]/{s/^# \{0,1\}//;/^set /d;p;}' "$0"; }
@@ -36,7 +39,7 @@ clean_up() {
     rm -rf "$work"
 }
 
-# Sets srcdir, builddir, work, stream (the program, not libtool's wrapper, which takes long to start and is
+# Sets also stream (the program, not libtool's wrapper, which takes long to start and is
 # nothing for valgrind) and libraries (where its library is).
 set_up() {
     local here
@@ -71,4 +74,10 @@ on_machine() {          # seconds, options of tests/vm/run..., --, arguments of 
     machine=''
     [[ $status != 77 ]] || exit 77
     return "$status"
+}
+
+# Variables of the environment change what is measured; tests/vm/run passes those of the library on.
+tuned() {
+    local variable
+    for variable in $(compgen -e RSK_); do echo "$variable=${!variable}"; done
 }

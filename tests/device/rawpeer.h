@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * A peer that speaks RDMA CM by itself, to do what no rsockets library does: stay silent, greet
- * with nonsense, break the protocol. It acts only when told to; see fixture.h for the rest.
+ * with nonsense, break the protocol. It acts only when told to; the rest is in sockets.h.
  */
 #ifndef RSK_TEST_RAWPEER_H
 #define RSK_TEST_RAWPEER_H
 
 #include <rdma/rdma_cma.h>
 
-#include "fixture.h"
+#include "sockets.h"
 
 #define GREETING_BYTES 40
 #define RAW_CREDITS 64

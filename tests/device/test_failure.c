@@ -1,29 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * When something goes wrong the caller learns it soon, as the right errno and in words, and nobody
- * else is harmed: peers that refuse, are not there, die, misbehave or stay silent; signals; and
- * limits of this process.
+ * else is harmed: peers that refuse, are not there, die or close; and limits of this process.
  */
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/time.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "peer.h"
+#include "process.h"
 #include "rawpeer.h"
-
-static void check_says(int fd, const char *what)
-{
-	char words[512] = "";
-
-	OK(rsk_error(fd, words, sizeof(words)));
-	ck_assert_msg(strcasestr(words, what) != NULL, "\"%s\" does not mention \"%s\"", words, what);
-}
+#include "stream.h"
+#include "task.h"
 
 /* -- refused ----------------------------------------------------------------------------------- */
 
@@ -409,180 +401,6 @@ START_TEST(blocked_send_learns_that_the_peer_closed)
 }
 END_TEST
 
-/* -- signals ----------------------------------------------------------------------------------- */
-
-static struct call interrupted(ssize_t (*make)(int fd), int fd)
-{
-	struct call c;
-
-	count_signal(SIGUSR1, 0);
-	call_blocks(&c, make, fd);
-	call_interrupt(&c, SIGUSR1);
-	call_returns(&c);
-	return c;
-}
-
-START_TEST(signal_interrupts_a_receive)
-{
-	struct pair p = pair_connected();
-	struct call c = interrupted(call_recv, p.a);
-
-	ck_assert_int_eq(c.ret, -1);
-	ck_assert_int_eq(c.error, EINTR);
-	check_connected(p.a, p.b);
-}
-END_TEST
-
-START_TEST(signal_interrupts_a_send)
-{
-	struct pair p = pair_narrow();
-	struct stream s = { .seed = 2 };
-	struct call c;
-
-	s.bytes = fill_send_side(p.a, s.seed);
-	c = interrupted(call_send_4mib, p.a);
-	ck_assert_int_eq(c.ret, -1);
-	ck_assert_int_eq(c.error, EINTR);
-	stream_take(p.b, &s);
-	check_connected(p.a, p.b);
-}
-END_TEST
-
-START_TEST(signal_cuts_a_send_short)
-{
-	struct pair p = pair_narrow();
-	struct call c = interrupted(call_send_4mib, p.a);
-	uint64_t taken = 0;
-	char buf[4096];
-	ssize_t n;
-
-	ck_assert_int_gt(c.ret, 0);
-	ck_assert_int_lt(c.ret, 4 * MIB);
-	OK(rsk_shutdown(p.a, SHUT_WR));
-	while ((n = rsk_recv(p.b, buf, sizeof(buf), 0)) > 0)
-		taken += n;
-	ck_assert_int_eq(n, 0);
-	ck_assert_uint_eq(taken, c.ret);
-}
-END_TEST
-
-START_TEST(signal_interrupts_an_accept)
-{
-	int listening = listener();
-	struct call c = interrupted(call_accept, listening);
-
-	ck_assert_int_eq(c.ret, -1);
-	ck_assert_int_eq(c.error, EINTR);
-	pair_close(pair_on(listening));
-}
-END_TEST
-
-START_TEST(signal_interrupts_a_poll_whatever_its_flags)
-{
-	struct pair p = pair_connected();
-	struct call c;
-
-	count_signal(SIGUSR2, SA_RESTART);
-	call_blocks(&c, call_poll_in, p.a);
-	call_interrupt(&c, SIGUSR2);
-	call_returns(&c);
-	ck_assert_int_eq(c.ret, -1);
-	ck_assert_int_eq(c.error, EINTR);
-}
-END_TEST
-
-static struct address silent;
-
-static ssize_t call_connect_to_silence(int fd)
-{
-	return rsk_connect(fd, &silent.any, silent.len);
-}
-
-START_TEST(signal_interrupts_a_connect_which_goes_on)
-{
-	struct raw r;
-	struct call c;
-
-	silent = raw_listen(&r);
-	c = interrupted(call_connect_to_silence, socket_with(AF_INET, NO_OPTIONS));
-	ck_assert_int_eq(c.ret, -1);
-	ck_assert_int_eq(c.error, EINTR);
-	set_nonblocking(c.fd, true);
-	FAILS(rsk_connect(c.fd, &silent.any, silent.len), EALREADY);
-	raw_take_request(&r);
-	raw_accept(&r, NULL);
-	connect_finished(c.fd);
-}
-END_TEST
-
-START_TEST(restarting_signal_does_not_end_a_receive)
-{
-	struct pair p = pair_connected();
-	struct call c;
-
-	count_signal(SIGUSR2, SA_RESTART);
-	call_blocks(&c, call_recv, p.a);
-	for (int i = 0; i < 3; i++) {
-		call_interrupt(&c, SIGUSR2);
-		task_wait_asleep(&c.task);
-	}
-	ck_assert_int_eq(rsk_send(p.b, "data", 4, 0), 4);
-	call_returns(&c);
-	ck_assert_int_eq(c.ret, 4);
-}
-END_TEST
-
-START_TEST(restarting_signal_does_not_end_an_accept)
-{
-	int listening = listener(), fd;
-	struct address there = local_address(listening);
-	struct call c;
-
-	count_signal(SIGUSR2, SA_RESTART);
-	call_blocks(&c, call_accept, listening);
-	call_interrupt(&c, SIGUSR2);
-	task_wait_asleep(&c.task);
-	fd = connected_to(&there);
-	call_returns(&c);
-	ck_assert_int_ge(c.ret, 0);
-	check_connected(fd, c.ret);
-}
-END_TEST
-
-START_TEST(signal_to_the_process_reaches_the_blocked_thread)
-{
-	struct pair p = pair_connected();
-	struct itimerval again = { { 0, 50000 }, { 0, 50000 } }, never = { { 0, 0 }, { 0, 0 } };
-	char byte;
-
-	/* Again and again, as the first may come before the call blocks. */
-	count_signal(SIGALRM, 0);
-	ck_assert_int_eq(setitimer(ITIMER_REAL, &again, NULL), 0);
-	FAILS(rsk_recv(p.a, &byte, 1, 0), EINTR);
-	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
-	ck_assert_int_gt(signals_counted(), 0);
-}
-END_TEST
-
-START_TEST(library_threads_take_no_signals)
-{
-	struct pair p = pair_connected();
-	sigset_t one;
-	int taken;
-
-	/* The only thread of the test blocks it: whoever handles it now is the library. */
-	count_signal(SIGUSR1, 0);
-	sigemptyset(&one);
-	sigaddset(&one, SIGUSR1);
-	ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &one, NULL), 0);
-	ck_assert_int_eq(kill(getpid(), SIGUSR1), 0);
-	check_connected(p.a, p.b);
-	ck_assert_int_eq(signals_counted(), 0);
-	ck_assert_int_eq(sigwait(&one, &taken), 0);
-	ck_assert_int_eq(taken, SIGUSR1);
-}
-END_TEST
-
 /* -- limits of this process -------------------------------------------------------------------- */
 
 #define LITTLE_MEMORY (16 * KIB)
@@ -704,206 +522,6 @@ START_TEST(accept_without_descriptors_leaves_the_connection_in_the_queue)
 }
 END_TEST
 
-/* -- peers that do not keep to the protocol ---------------------------------------------------- */
-
-static const struct flaw flaws[] = {
-	{ .name = "version 2", .offset = GREETING_VERSION, .size = 1, .value = 2 },
-	{ .name = "version 0", .offset = GREETING_VERSION, .size = 1, .value = 0 },
-	{ .name = "no target list", .offset = GREETING_LIST_LENGTH, .size = 4, .value = 0 },
-	{ .name = "target list of one", .offset = GREETING_LIST_LENGTH, .size = 4, .value = 1 },
-	{ .name = "endless target list", .offset = GREETING_LIST_LENGTH, .size = 4,
-	  .value = 0xffffffff },
-	{ .name = "cut after the version", .keep = 1 },
-	{ .name = "cut in the target list", .keep = 20 },
-	{ .name = "nothing", .nothing = true },
-};
-
-START_TEST(listener_rejects_a_bad_greeting_and_serves_others)
-{
-	int listening = listener();
-	struct raw r;
-	struct address there = local_address(listening);
-	enum rdma_cm_event_type answer;
-
-	raw_connect(&r, &there, &flaws[_i]);
-	pair_close(pair_on(listening));
-	answer = raw_event(&r, NULL);
-	ck_assert_msg(answer == RDMA_CM_EVENT_REJECTED, "%s: %s", flaws[_i].name,
-		      rdma_event_str(answer));
-	ck_assert_int_eq(ready_now(listening, POLLIN), 0);
-}
-END_TEST
-
-START_TEST(connecting_to_a_bad_greeting_fails)
-{
-	struct raw r;
-	struct address there = raw_listen(&r);
-	int fd = connect_begun(&there, NO_OPTIONS), error;
-	bool other_version = flaws[_i].size == 1;
-
-	raw_take_request(&r);
-	raw_accept(&r, &flaws[_i]);
-	error = connect_outcome(fd);
-	/* RoCE pads what is missing with zeros, and then it looks like version 0. */
-	ck_assert_msg(error == (other_version ? ENOTSUP : EPROTO) ||
-		      (flaws[_i].nothing && error == ENOTSUP),
-		      "%s: %s", flaws[_i].name, strerror(error));
-	check_says(fd, address_text(&there));
-	OK(rsk_close(fd));
-}
-END_TEST
-
-START_TEST(silent_callers_do_not_keep_others_out)
-{
-	int listening = listener();
-	struct address there = local_address(listening), a, silent_one;
-	struct raw silent_ones[3];
-	struct pair p;
-
-	for (size_t i = 0; i < COUNT(silent_ones); i++)
-		raw_connect(&silent_ones[i], &there, NULL);
-	for (int i = 0; i < 5; i++) {
-		p = pair_on(listening);
-		a = peer_address(p.b);
-		silent_one = local_address(p.a);
-		check_same_address(&a, &silent_one);
-		check_connected(p.a, p.b);
-		pair_close(p);
-	}
-}
-END_TEST
-
-START_TEST(silent_caller_may_still_complete)
-{
-	int listening = listener(), fd;
-	struct address there = local_address(listening), caller, seen;
-	struct raw r;
-
-	raw_connect(&r, &there, NULL);
-	pair_close(pair_on(listening));
-	ck_assert_int_eq(raw_event(&r, NULL), RDMA_CM_EVENT_ESTABLISHED);
-	fd = accept_from(listening);
-	caller = raw_local_address(&r);
-	seen = peer_address(fd);
-	check_same_address(&caller, &seen);
-}
-END_TEST
-
-/* A connection to a raw peer, which has read nothing and sent nothing. */
-static int raw_connected(struct raw *r)
-{
-	int listening = listener(), fd;
-	struct address there = local_address(listening);
-
-	raw_connect(r, &there, NULL);
-	ck_assert_int_eq(raw_event(r, NULL), RDMA_CM_EVENT_ESTABLISHED);
-	fd = accept_from(listening);
-	OK(rsk_close(listening));
-	return fd;
-}
-
-#define MSG_DATA(n) (0x00000000u | (n))
-#define MSG_CREDIT(limit) (0x80000000u | (limit))
-#define MSG_DISCONNECT 0xe0000000u
-#define MSG_SHUTDOWN 0xe0000002u
-
-START_TEST(raw_peer_is_taken_for_an_ordinary_one)
-{
-	struct raw r;
-	int fd = raw_connected(&r);
-	char got[8];
-
-	raw_post_data(&r, MSG_DATA(5), "hello", 5);
-	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
-	ck_assert_mem_eq(got, "hello", 5);
-	raw_post(&r, MSG_SHUTDOWN);
-	check_end_of_file(fd);
-	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), 1);
-	raw_post(&r, MSG_DISCONNECT);
-	wait_for(fd, POLLHUP);
-	check_end_of_file(fd);
-}
-END_TEST
-
-static const uint32_t violations[] = {
-	MSG_DATA(0),
-	MSG_DATA(0x1fffffff),
-	0x20000001,                         /* reserved operations */
-	0x40000001,
-	0x60000001,
-	0xa0000001,
-	0xc0000000,                         /* a direct mapping, of which none was offered */
-	MSG_CREDIT(2 * RAW_CREDITS + 1),    /* more than was offered can have been consumed */
-	MSG_CREDIT(RAW_CREDITS - 1),        /* backwards */
-};
-
-START_TEST(peer_that_breaks_the_protocol_fails_the_connection)
-{
-	struct raw r;
-	int fd = raw_connected(&r);
-	char got[8];
-
-	raw_post_data(&r, MSG_DATA(5), "hello", 5);
-	raw_post(&r, violations[_i]);
-	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
-	ck_assert_mem_eq(got, "hello", 5);
-	FAILS(rsk_recv(fd, got, sizeof(got), 0), EPROTO);
-	FAILS(rsk_recv(fd, got, sizeof(got), 0), EPROTO);
-	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), -1);
-	check_says(fd, "EPROTO");
-	pair_close(pair_connected());
-}
-END_TEST
-
-static const uint32_t tolerated[] = {
-	0xe0000001,                         /* keepalive: never sent, but named */
-	0xe0000077,
-	MSG_CREDIT(RAW_CREDITS),
-	MSG_CREDIT(RAW_CREDITS) | 0x10000,  /* the counter has 17 bits on the wire, 16 that matter */
-};
-
-START_TEST(messages_with_no_meaning_are_ignored)
-{
-	struct raw r;
-	int fd = raw_connected(&r);
-	char got[8];
-
-	raw_post(&r, tolerated[_i]);
-	raw_post_data(&r, MSG_DATA(5), "hello", 5);
-	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
-	raw_post(&r, MSG_SHUTDOWN);
-	check_end_of_file(fd);
-}
-END_TEST
-
-START_TEST(data_after_shutdown_is_dropped)
-{
-	struct raw r;
-	int fd = raw_connected(&r);
-	char got[8];
-
-	raw_post(&r, MSG_SHUTDOWN);
-	check_end_of_file(fd);
-	raw_post_data(&r, MSG_DATA(5), "hello", 5);
-	raw_post(&r, MSG_SHUTDOWN);
-	raw_post(&r, MSG_DISCONNECT);
-	wait_for(fd, POLLHUP);
-	check_end_of_file(fd);
-	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 0);
-}
-END_TEST
-
-START_TEST(raw_peer_that_vanishes_is_a_reset)
-{
-	struct raw r;
-	int fd = raw_connected(&r);
-	char byte;
-
-	raw_drop(&r);
-	FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("failure");
@@ -937,34 +555,10 @@ int main(void)
 	tcase_add_test(tc, broken_pipe_raises_sigpipe_unless_told_not_to);
 	tcase_add_test(tc, blocked_send_learns_that_the_peer_closed);
 
-	tc = group(s, "signals", 150);
-	tcase_add_test(tc, signal_interrupts_a_receive);
-	tcase_add_test(tc, signal_interrupts_a_send);
-	tcase_add_test(tc, signal_cuts_a_send_short);
-	tcase_add_test(tc, signal_interrupts_an_accept);
-	tcase_add_test(tc, signal_interrupts_a_poll_whatever_its_flags);
-	tcase_add_test(tc, signal_interrupts_a_connect_which_goes_on);
-	tcase_add_test(tc, restarting_signal_does_not_end_a_receive);
-	tcase_add_test(tc, restarting_signal_does_not_end_an_accept);
-	tcase_add_test(tc, signal_to_the_process_reaches_the_blocked_thread);
-	tcase_add_test(tc, library_threads_take_no_signals);
-
 	tc = group(s, "limits of this process", 150);
 	tcase_add_test(tc, connect_short_of_lockable_memory_says_so);
 	tcase_add_test(tc, listener_short_of_lockable_memory_refuses);
 	tcase_add_test(tc, socket_without_descriptors_fails_and_works_later);
 	tcase_add_test(tc, accept_without_descriptors_leaves_the_connection_in_the_queue);
-
-	tc = group(s, "protocol", 150);
-	tcase_add_loop_test(tc, listener_rejects_a_bad_greeting_and_serves_others, 0, COUNT(flaws));
-	tcase_add_loop_test(tc, connecting_to_a_bad_greeting_fails, 0, COUNT(flaws));
-	tcase_add_test(tc, silent_callers_do_not_keep_others_out);
-	tcase_add_test(tc, silent_caller_may_still_complete);
-	tcase_add_test(tc, raw_peer_is_taken_for_an_ordinary_one);
-	tcase_add_loop_test(tc, peer_that_breaks_the_protocol_fails_the_connection, 0,
-			    COUNT(violations));
-	tcase_add_loop_test(tc, messages_with_no_meaning_are_ignored, 0, COUNT(tolerated));
-	tcase_add_test(tc, data_after_shutdown_is_dropped);
-	tcase_add_test(tc, raw_peer_that_vanishes_is_a_reset);
 	return run_suite(s);
 }

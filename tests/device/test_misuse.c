@@ -12,7 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "process.h"
+#include "stream.h"
 
 /* -- descriptors ------------------------------------------------------------------------------- */
 
@@ -400,7 +401,8 @@ START_TEST(privileged_port_is_denied)
 }
 END_TEST
 
-static const socklen_t short_lengths[] = { 0, 1, sizeof(sa_family_t), sizeof(struct sockaddr_in) - 1 };
+static const socklen_t short_lengths[] = { 0, 1, sizeof(sa_family_t),
+					   sizeof(struct sockaddr_in) - 1 };
 
 START_TEST(short_address_is_invalid)
 {
@@ -607,7 +609,8 @@ END_TEST
 
 static const int send_flags[] = { MSG_OOB, MSG_PEEK, MSG_WAITALL, MSG_TRUNC, MSG_DONTROUTE, MSG_EOR,
 				  MSG_ERRQUEUE, MSG_CONFIRM, 1 << 30 };
-static const int recv_flags[] = { MSG_OOB, MSG_TRUNC, MSG_ERRQUEUE, MSG_MORE, MSG_DONTROUTE, 1 << 30 };
+static const int recv_flags[] = { MSG_OOB, MSG_TRUNC, MSG_ERRQUEUE, MSG_MORE, MSG_DONTROUTE,
+				  1 << 30 };
 
 START_TEST(unknown_flags_are_not_supported)
 {

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "fixture.h"
+#include "stream.h"
 
 /* -- options that are ints --------------------------------------------------------------------- */
 

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
 #include "rawpeer.h"
+#include "stream.h"
+#include "task.h"
 
 /* -- side by side ------------------------------------------------------------------------------ */
 

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
+#include "stream.h"
+#include "task.h"
 
 /* -- ways to send and to receive --------------------------------------------------------------- */
 

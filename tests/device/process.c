@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+#include "process.h"
+
+#include <dirent.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int entries_of(const char *path)
+{
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	for (struct dirent *e; (e = readdir(dir));)
+		n += e->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+int open_descriptors(void)
+{
+	return entries_of("/proc/self/fd") - 1; /* not the one that reads the directory */
+}
+
+int running_threads(void)
+{
+	return entries_of("/proc/self/task");
+}
+
+long resident_kib(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	long size, resident;
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%ld %ld", &size, &resident), 2);
+	fclose(f);
+	return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+void drop_capability(int capability)
+{
+	struct __user_cap_header_struct self = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2];
+	int word = capability / 32;
+	uint32_t bit = 1u << capability % 32;
+
+	ck_assert_int_eq(syscall(SYS_capget, &self, sets), 0);
+	sets[word].effective &= ~bit;
+	sets[word].permitted &= ~bit;
+	ck_assert_int_eq(syscall(SYS_capset, &self, sets), 0);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What this process uses and may do. */
+#ifndef RSK_TEST_PROCESS_H
+#define RSK_TEST_PROCESS_H
+
+#include "fixture.h"
+
+int open_descriptors(void);
+int running_threads(void);
+long resident_kib(void);
+
+/* Gives up a capability (CAP_*) for good, if the process has it. */
+void drop_capability(int capability);
+
+#endif

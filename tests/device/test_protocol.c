@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Peers that do not keep to the protocol harm nobody but themselves: they greet with nonsense, stay
+ * silent, or send what makes no sense.
+ */
+#include <string.h>
+
+#include "rawpeer.h"
+#include "stream.h"
+
+static const struct flaw flaws[] = {
+	{ .name = "version 2", .offset = GREETING_VERSION, .size = 1, .value = 2 },
+	{ .name = "version 0", .offset = GREETING_VERSION, .size = 1, .value = 0 },
+	{ .name = "no target list", .offset = GREETING_LIST_LENGTH, .size = 4, .value = 0 },
+	{ .name = "target list of one", .offset = GREETING_LIST_LENGTH, .size = 4, .value = 1 },
+	{ .name = "endless target list", .offset = GREETING_LIST_LENGTH, .size = 4,
+	  .value = 0xffffffff },
+	{ .name = "cut after the version", .keep = 1 },
+	{ .name = "cut in the target list", .keep = 20 },
+	{ .name = "nothing", .nothing = true },
+};
+
+START_TEST(listener_rejects_a_bad_greeting_and_serves_others)
+{
+	int listening = listener();
+	struct raw r;
+	struct address there = local_address(listening);
+	enum rdma_cm_event_type answer;
+
+	raw_connect(&r, &there, &flaws[_i]);
+	pair_close(pair_on(listening));
+	answer = raw_event(&r, NULL);
+	ck_assert_msg(answer == RDMA_CM_EVENT_REJECTED, "%s: %s", flaws[_i].name,
+		      rdma_event_str(answer));
+	ck_assert_int_eq(ready_now(listening, POLLIN), 0);
+}
+END_TEST
+
+START_TEST(connecting_to_a_bad_greeting_fails)
+{
+	struct raw r;
+	struct address there = raw_listen(&r);
+	int fd = connect_begun(&there, NO_OPTIONS), error;
+	bool other_version = flaws[_i].size == 1;
+
+	raw_take_request(&r);
+	raw_accept(&r, &flaws[_i]);
+	error = connect_outcome(fd);
+	/* RoCE pads what is missing with zeros, and then it looks like version 0. */
+	ck_assert_msg(error == (other_version ? ENOTSUP : EPROTO) ||
+		      (flaws[_i].nothing && error == ENOTSUP),
+		      "%s: %s", flaws[_i].name, strerror(error));
+	check_says(fd, address_text(&there));
+	OK(rsk_close(fd));
+}
+END_TEST
+
+START_TEST(silent_callers_do_not_keep_others_out)
+{
+	int listening = listener();
+	struct address there = local_address(listening), a, silent_one;
+	struct raw silent_ones[3];
+	struct pair p;
+
+	for (size_t i = 0; i < COUNT(silent_ones); i++)
+		raw_connect(&silent_ones[i], &there, NULL);
+	for (int i = 0; i < 5; i++) {
+		p = pair_on(listening);
+		a = peer_address(p.b);
+		silent_one = local_address(p.a);
+		check_same_address(&a, &silent_one);
+		check_connected(p.a, p.b);
+		pair_close(p);
+	}
+}
+END_TEST
+
+START_TEST(silent_caller_may_still_complete)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening), caller, seen;
+	struct raw r;
+
+	raw_connect(&r, &there, NULL);
+	pair_close(pair_on(listening));
+	ck_assert_int_eq(raw_event(&r, NULL), RDMA_CM_EVENT_ESTABLISHED);
+	fd = accept_from(listening);
+	caller = raw_local_address(&r);
+	seen = peer_address(fd);
+	check_same_address(&caller, &seen);
+}
+END_TEST
+
+/* A connection to a raw peer, which has read nothing and sent nothing. */
+static int raw_connected(struct raw *r)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening);
+
+	raw_connect(r, &there, NULL);
+	ck_assert_int_eq(raw_event(r, NULL), RDMA_CM_EVENT_ESTABLISHED);
+	fd = accept_from(listening);
+	OK(rsk_close(listening));
+	return fd;
+}
+
+#define MSG_DATA(n) (0x00000000u | (n))
+#define MSG_CREDIT(limit) (0x80000000u | (limit))
+#define MSG_DISCONNECT 0xe0000000u
+#define MSG_SHUTDOWN 0xe0000002u
+
+START_TEST(raw_peer_is_taken_for_an_ordinary_one)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	ck_assert_mem_eq(got, "hello", 5);
+	raw_post(&r, MSG_SHUTDOWN);
+	check_end_of_file(fd);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	raw_post(&r, MSG_DISCONNECT);
+	wait_for(fd, POLLHUP);
+	check_end_of_file(fd);
+}
+END_TEST
+
+static const uint32_t violations[] = {
+	MSG_DATA(0),
+	MSG_DATA(0x1fffffff),
+	0x20000001,                         /* reserved operations */
+	0x40000001,
+	0x60000001,
+	0xa0000001,
+	0xc0000000,                         /* a direct mapping, of which none was offered */
+	MSG_CREDIT(2 * RAW_CREDITS + 1),    /* more than was offered can have been consumed */
+	MSG_CREDIT(RAW_CREDITS - 1),        /* backwards */
+};
+
+START_TEST(peer_that_breaks_the_protocol_fails_the_connection)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	raw_post(&r, violations[_i]);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	ck_assert_mem_eq(got, "hello", 5);
+	FAILS(rsk_recv(fd, got, sizeof(got), 0), EPROTO);
+	FAILS(rsk_recv(fd, got, sizeof(got), 0), EPROTO);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, MSG_NOSIGNAL), -1);
+	check_says(fd, "EPROTO");
+	pair_close(pair_connected());
+}
+END_TEST
+
+static const uint32_t tolerated[] = {
+	0xe0000001,                         /* keepalive: never sent, but named */
+	0xe0000077,
+	MSG_CREDIT(RAW_CREDITS),
+	MSG_CREDIT(RAW_CREDITS) | 0x10000,  /* the counter has 17 bits on the wire, 16 that matter */
+};
+
+START_TEST(messages_with_no_meaning_are_ignored)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post(&r, tolerated[_i]);
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	raw_post(&r, MSG_SHUTDOWN);
+	check_end_of_file(fd);
+}
+END_TEST
+
+START_TEST(data_after_shutdown_is_dropped)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char got[8];
+
+	raw_post(&r, MSG_SHUTDOWN);
+	check_end_of_file(fd);
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	raw_post(&r, MSG_SHUTDOWN);
+	raw_post(&r, MSG_DISCONNECT);
+	wait_for(fd, POLLHUP);
+	check_end_of_file(fd);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 0);
+}
+END_TEST
+
+START_TEST(raw_peer_that_vanishes_is_a_reset)
+{
+	struct raw r;
+	int fd = raw_connected(&r);
+	char byte;
+
+	raw_drop(&r);
+	FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("protocol");
+	TCase *tc;
+
+	tc = group(s, "protocol", 150);
+	tcase_add_loop_test(tc, listener_rejects_a_bad_greeting_and_serves_others, 0, COUNT(flaws));
+	tcase_add_loop_test(tc, connecting_to_a_bad_greeting_fails, 0, COUNT(flaws));
+	tcase_add_test(tc, silent_callers_do_not_keep_others_out);
+	tcase_add_test(tc, silent_caller_may_still_complete);
+	tcase_add_test(tc, raw_peer_is_taken_for_an_ordinary_one);
+	tcase_add_loop_test(tc, peer_that_breaks_the_protocol_fails_the_connection, 0,
+			    COUNT(violations));
+	tcase_add_loop_test(tc, messages_with_no_meaning_are_ignored, 0, COUNT(tolerated));
+	tcase_add_test(tc, data_after_shutdown_is_dropped);
+	tcase_add_test(tc, raw_peer_that_vanishes_is_a_reset);
+	return run_suite(s);
+}
