@@ -20,6 +20,7 @@ work=$(mktemp -d)
 failed=0
 server=() client=()     # the pair of programs to run
 transport=rdma          # or tcp: what they speak
+export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 say() { echo "$*" >&2; }
 
@@ -88,11 +89,11 @@ run_pair() {            # what it is, for the message; a function that fills ser
 # ---- the programs ----
 
 stream_pair() {         # program, test, mode, transfers, size
-    local command=() both=(-p "$port" -S "$5")
+    local command both=(-p "$port" -S "$5")
     transport=rdma
     case $1 in
-    upstream) command=(rstream) ;;
-    *) command=(env LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$stream") ;;
+    upstream) command=rstream ;;
+    *) command=$stream ;;
     esac
     [[ $1 != tcp ]] || { transport=tcp; both+=(-T s); }
     [[ $3 != sleeping ]] || both+=(-T b)
@@ -100,8 +101,8 @@ stream_pair() {         # program, test, mode, transfers, size
     latency) both+=(-I "$4" -C 1) ;;
     *) both+=(-I 1 -C "$4") ;;
     esac
-    server=("${command[@]}" "${both[@]}")
-    client=("${command[@]}" "${both[@]}" -s "$RSK_TEST_ADDR")
+    server=("$command" "${both[@]}")
+    client=("$command" "${both[@]}" -s "$RSK_TEST_ADDR")
 }
 
 verbs_pair() {          # test, transfers, size

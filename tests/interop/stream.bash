@@ -3,29 +3,26 @@
 #
 # Cases of tests/interop/run: rsk-stream and rstream.
 
-stream_command() {      # 'rsk' or 'upstream', OPTION...: sets command
-    local program=$1
-    shift
-    case $program in
-    rsk) command=("$programs/rsk-stream" "${rsk_options[@]}" "$@") ;;
-    upstream) command=(rstream "${upstream_options[@]}" "$@") ;;
+stream_command() {      # PROGRAM OPTION...: sets command
+    case $1 in
+    rsk) command=("$programs/rsk-stream" "${rsk_options[@]}" "${@:2}") ;;
+    upstream) command=(rstream "${upstream_options[@]}" "${@:2}") ;;
     esac
 }
 
-start_stream_server() { # PROGRAM ADDRESS OPTION...: sets server
-    local program=$1 address=$2 command
-    shift 2
+start_stream_server() { # PROGRAM OPTION...: sets server
+    local command
     next_port
-    stream_command "$program" "$@" -b "$address" -p "$port"
+    stream_command "$@" -b "$address" -p "$port"
     start server.log "${command[@]}"
     server=$pid
 }
 
-# Both ends must succeed and print so many results: rstream's status hides what fails in a series.
-stream() {              # SERVER CLIENT ADDRESS RESULTS OPTION...
-    local client=$2 address=$3 results=$4 command server end status=0
-    start_stream_server "$1" "$address" "${@:5}"
-    stream_command "$client" "${@:5}" -s "$address" -p "$port"
+# Both ends must succeed and print all results: the exit status of rstream hides what fails in a series.
+stream() {              # SERVER CLIENT RESULTS OPTION...
+    local results=$3 command server end status=0
+    start_stream_server "$1" "${@:4}"
+    stream_command "$2" "${@:4}" -s "$address" -p "$port"
     run_client "$server" client.log "${command[@]}" || fail "the client's exit status is $?"
     wait "$server" || status=$?
     [[ $status -eq 0 ]] || fail "the server's exit status is $status"
@@ -35,101 +32,135 @@ stream() {              # SERVER CLIENT ADDRESS RESULTS OPTION...
     done
 }
 
-# Transfers of each size, 1 MB each way at most but for the largest, and more than the buffers hold for most.
-stream_sizes() {        # SERVER CLIENT ADDRESS 'SIZE...' OPTION...
+# Small sizes are often repeated, to use up all credits; large ones are more than the buffers hold.
+stream_sizes() {        # SERVER CLIENT 'SIZE...' OPTION...
     local size count
-    for size in $4; do
-        count=$((1000000 / size / 3))
+    for size in $3; do
+        count=$((300000 / size))
         count=$((count < 2 ? 2 : count > 100 ? 100 : count))
-        stream "$1" "$2" "$3" 1 -S "$size" -C "$count" -I 3 "${@:5}"
+        stream "$1" "$2" 1 -S "$size" -C "$count" -I 3 "${@:4}"
     done
 }
 
-all_sizes='1 63 64 65 1000 2047 2048 2049 4096 65535 65536 65537 131072 1048576'
-some_sizes='1 64 2049 65537 1048576'
-
 # ---- Queues and buffers that are not the default ----
 
-rsk_with() {            # SERVER CLIENT OPTION...
-    # shellcheck disable=SC2034 # stream_command uses it
-    rsk_options=("${@:3}")
-    stream_sizes "$1" "$2" "$RSK_TEST_ADDR" "$some_sizes" -T v
+with_rsk() {            # 'OPTION...' FUNCTION...
+    read -ra rsk_options <<<"$1"
+    "${@:2}"
 }
 
-upstream_with() {       # SERVER CLIENT 'SETTING...' OPTION...
-    local settings_wanted
-    read -ra settings_wanted <<<"$3"
-    upstream_settings "${settings_wanted[@]}"
-    # shellcheck disable=SC2034 # stream_command uses it
-    upstream_options=("${@:4}")
-    stream_sizes "$1" "$2" "$RSK_TEST_ADDR" "$some_sizes" -T v
-}
-
-both_small() {          # SERVER CLIENT
-    # shellcheck disable=SC2034 # stream_command uses it
-    rsk_options=(--sq 16 --rq 16 -B 4096 --inline 0)
-    upstream_with "$1" "$2" 'sqsize_default=16 rqsize_default=16' -B 4096
+with_upstream() {       # 'OPTION...' 'SETTING...' FUNCTION...
+    local list
+    read -ra upstream_options <<<"$1"
+    read -ra list <<<"$2"
+    upstream_settings "${list[@]}"
+    "${@:3}"
 }
 
 # ---- A peer that is not there ----
 
 # What would take days is under way when rstream is killed: rsk-stream must end, and say why.
 peer_is_killed() {      # SERVER CLIENT OPTION...
-    local command server client rsk upstream status=0
+    local command server client='' log=client.log killed status=0
+    [[ $1 == rsk ]] && log=server.log
     export RSK_LOG=debug # tells when it is connected
-    start_stream_server "$1" "$RSK_TEST_ADDR" "${@:3}"
-    stream_command "$2" "${@:3}" -s "$RSK_TEST_ADDR" -p "$port"
-    client=''
-    [[ $1 == rsk ]] && log=server.log || log=client.log
+    start_stream_server "$1" "${@:3}"
+    stream_command "$2" "${@:3}" -s "$address" -p "$port"
     until grep -q -e '-> connected' "$log"; do
         lives "$server" || fail 'the server ended early'
-        if [[ ! $client ]] || ! lives "$client"; then # refused
+        if [[ ! $client ]] || ! lives "$client"; then # it was refused
             start client.log "${command[@]}"
             client=$pid
         fi
         sleep 0.1
     done
     sleep 0.3
-    if [[ $1 == rsk ]]; then rsk=$server upstream=$client; else rsk=$client upstream=$server; fi
-    lives "$rsk" && lives "$upstream" || fail 'an end ended early'
-    kill -KILL "$upstream"
-    wait "$rsk" || status=$?
-    [[ $status -eq 1 ]] || fail "rsk-stream's exit status is $status"
-    grep -q "^rsk-stream: .*$RSK_TEST_ADDR" "$log" || fail 'rsk-stream did not tell what happened'
+    if [[ $1 == rsk ]]; then
+        killed=$client pid=$server
+    else
+        killed=$server pid=$client
+    fi
+    lives "$killed" && lives "$pid" || fail 'an end was gone before it was killed'
+    kill -KILL "$killed"
+    wait "$pid" || status=$?
+    [[ $status -eq 1 ]] || fail "the exit status of rsk-stream is $status"
+    grep -q "^rsk-stream: .*$address" "$log" || fail 'rsk-stream did not say what happened'
 }
 
-rsk_is_refused() {      # ADDRESS TEXT_OF_ADDRESS
+rsk_is_refused() {
     local status=0
     next_port
-    start client.log "$programs/rsk-stream" -s "$1" -p "$port"
+    start client.log "$programs/rsk-stream" -s "$address" -p "$port"
     wait "$pid" || status=$?
     [[ $status -eq 1 ]] || fail "the exit status is $status"
-    grep -qF "$2:$port" client.log || fail "no message names $2:$port"
+    grep -F "$address" client.log | grep -q "$port" || fail "no message names $address and $port"
 }
 
 # A server of rsk's was there, served somebody and is gone.
-upstream_is_refused() { # ADDRESS
-    local status=0
-    stream rsk rsk "$1" 1 -S 1000 -C 10
-    start client.log rstream -s "$1" -p "$port" -S 1000 -C 10
-    wait "$pid" || status=$?
-    [[ $status -ne 0 ]] || fail 'rstream connected to a closed port'
+upstream_is_refused() {
+    stream rsk rsk 1 -S 1000 -C 10
+    start client.log rstream -s "$address" -p "$port" -S 1000 -C 10
+    wait "$pid" && fail 'rstream connected to a closed port'
     grep -q 'Connection refused' client.log || fail 'rstream was not refused'
 }
 
 # ---- All cases ----
 
-stream_cases_of_a_pair() { # TITLE SERVER CLIENT
-    local title=$1 ends=("$2" "$3") mode letters options version address
-    for mode in '' 'a' 'b' 'n' 'v' 'b v'; do
-        letters=${mode// } options=()
-        for letter in $mode; do
+stream_pair_cases() {   # TITLE SERVER CLIENT
+    local title=$1 ends=("$2" "$3") mode name options letter
+    local sizes='1 63 64 65 1000 2047 2048 2049 4096 65535 65536 65537 131072 1048576' some='1 64 2049 65537 1048576'
+    for mode in default a b n v 'b v'; do
+        name=stream-$title-${mode// } options=()
+        for letter in ${mode#default}; do
             options+=(-T "$letter")
         done
-        check "$title-${letters:-default}" 90 \
-            stream_sizes "${ends[@]}" "$RSK_TEST_ADDR" "$all_sizes" "${options[@]}"
-        check "$title-${letters:-default}-ipv6" 90 \
-            over_ipv6 stream_sizes "${ends[@]}" '' "$some_sizes" "${options[@]}"
+        check "$name" 120 stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
+        [[ $mode == [bn] ]] ||
+            check "$name-ipv6" 60 over_ipv6 stream_sizes "${ends[@]}" '1 2049 65537' "${options[@]}"
     done
-    check "$title-series" 120 stream "${ends[@]}" "$RSK_TEST_ADDR" 8
+    check "stream-$title-series" 120 stream "${ends[@]}" 8
+
+    local sized=(stream_sizes "${ends[@]}" "$some" -T v) small='sqsize_default=16 rqsize_default=16'
+    local large='sqsize_default=2048 rqsize_default=2048'
+    if [[ ! $control ]]; then
+        check "stream-$title-rsk-16-entries" 60 with_rsk '--sq 16 --rq 16' "${sized[@]}"
+        check "stream-$title-rsk-2048-entries" 60 with_rsk '--sq 2048 --rq 2048' "${sized[@]}"
+        check "stream-$title-rsk-4096-bytes" 60 with_rsk '-B 4096' "${sized[@]}"
+        check "stream-$title-rsk-4-mb" 60 with_rsk '-B 4194304' "${sized[@]}"
+        check "stream-$title-rsk-not-inline" 60 with_rsk '--inline 0' "${sized[@]}"
+        check "stream-$title-rsk-256-inline" 60 with_rsk '--inline 256' "${sized[@]}"
+        check "stream-$title-both-small" 60 with_rsk '--sq 16 --rq 16 -B 4096 --inline 0' \
+            with_upstream '-B 4096' "$small inline_default=0" "${sized[@]}"
+    fi
+    check "stream-$title-upstream-16-entries" 60 with_upstream '' "$small" "${sized[@]}"
+    check "stream-$title-upstream-2048-entries" 60 with_upstream '' "$large" "${sized[@]}"
+    check "stream-$title-upstream-4096-bytes" 60 with_upstream '-B 4096' '' "${sized[@]}"
+    check "stream-$title-upstream-4-mb" 60 with_upstream '-B 4194304' '' "${sized[@]}"
+    check "stream-$title-upstream-not-inline" 60 with_upstream '' inline_default=0 "${sized[@]}"
+    check "stream-$title-upstream-256-inline" 60 with_upstream '' inline_default=256 "${sized[@]}"
+}
+
+stream_cases() {
+    local sizes='1 64 2049 65536 65537 1048576'
+    if [[ $control ]]; then
+        stream_pair_cases control upstream upstream
+        return
+    fi
+    stream_pair_cases to-rsk rsk upstream
+    stream_pair_cases from-rsk upstream rsk
+    check stream-rsk-verify 60 stream_sizes rsk rsk "$sizes" --verify
+    check stream-rsk-verify-b 60 stream_sizes rsk rsk "$sizes" --verify -T b
+    check stream-rsk-verify-a-ipv6 60 over_ipv6 stream_sizes rsk rsk "$sizes" --verify -T a
+
+    check stream-killed-client 60 peer_is_killed rsk upstream -C 100000000
+    check stream-killed-client-b 60 peer_is_killed rsk upstream -C 100000000 -T b
+    check stream-killed-client-a-by-turns 60 peer_is_killed rsk upstream -C 1 -I 100000000 -T a
+    check stream-killed-server 60 peer_is_killed upstream rsk -C 100000000
+    check stream-killed-server-b 60 peer_is_killed upstream rsk -C 100000000 -T b
+    check stream-killed-server-a-by-turns 60 peer_is_killed upstream rsk -C 1 -I 100000000 -T a
+
+    check stream-refused-rsk 60 rsk_is_refused
+    check stream-refused-rsk-ipv6 60 over_ipv6 rsk_is_refused
+    check stream-refused-upstream 60 upstream_is_refused
+    check stream-refused-upstream-ipv6 60 over_ipv6 upstream_is_refused
 }
