@@ -300,7 +300,7 @@ static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, sockle
 	int ret = start_connect(sk, addr, len);
 
 	rsk_lock(&sk->lock);
-	if (!ret && !connect_decided(sk))
+	if (!ret)
 		ret = atomic_load(&sk->nonblock) ? -EAGAIN :
 		      rsk_sock_wait(sk, connect_decided, false, rsk_deadline(&sk->options.sndtimeo));
 	if (ret == -EAGAIN)

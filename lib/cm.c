@@ -188,7 +188,6 @@ struct rsk_sock *rsk_cm_take_ready(struct rsk_sock *listener)
 	if (!child)
 		return NULL;
 	detach(&cm->ready, &cm->nready, child);
-	cm->admit.fn = run_admit;
 	rsk_sock_ref(listener);
 	if (!rsk_progress_post(&cm->admit))
 		rsk_sock_unref(listener);
@@ -710,6 +709,7 @@ static int run_listen(void *arg)
 	if (ret)
 		return ret;
 	note_local_addr(sk);
+	cm->admit.fn = run_admit;
 	rsk_lock(&sk->lock);
 	sk->state = RSK_LISTENING;
 	rsk_sock_wake(sk);

@@ -43,6 +43,8 @@ int rsk_fd_insert(int fd, struct rsk_sock *sk, void (*closed)(struct rsk_sock *)
 			return ret;
 		slot = rsk_fd_slot(fd);
 	}
+	/* Who closed the number before has read the slot when it counts as free. */
+	atomic_load(&slot->users);
 	sk->slot = slot;
 	slot->sk = sk;
 	slot->closed = closed;
@@ -52,11 +54,18 @@ int rsk_fd_insert(int fd, struct rsk_sock *sk, void (*closed)(struct rsk_sock *)
 
 void rsk_slot_last(struct rsk_slot *slot)
 {
+	void (*closed)(struct rsk_sock *);
 	uint32_t closing = RSK_FD_CLOSING;
+	struct rsk_sock *sk;
 
 	/* Latecomers may come and go now, too: exactly one of those who leave closes. */
-	if (atomic_compare_exchange_strong(&slot->users, &closing, 0))
-		slot->closed(slot->sk);
+	if (!atomic_compare_exchange_strong(&slot->users, &closing, RSK_FD_CLAIMED))
+		return;
+	closed = slot->closed;
+	sk = slot->sk;
+	/* Read: from here on the slot may be filled anew. */
+	atomic_fetch_and(&slot->users, ~RSK_FD_CLAIMED);
+	closed(sk);
 }
 
 void rsk_fd_put(struct rsk_sock *sk)

@@ -24,6 +24,7 @@ enum {
  * moment, which harms nobody. */
 #define RSK_FD_OPEN 0x80000000u
 #define RSK_FD_CLOSING 0x40000000u
+#define RSK_FD_CLAIMED 0x20000000u
 
 struct rsk_slot {
 	_Atomic(uint32_t) users;

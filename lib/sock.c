@@ -27,6 +27,17 @@ static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t closing_cond = PTHREAD_COND_INITIALIZER;
 static unsigned closing;
 
+static void run_close(struct rsk_work *work);
+
+static void run_hang_up(struct rsk_work *work)
+{
+	struct rsk_sock *sk =
+		(struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, hang_up_work));
+
+	rsk_cm_hang_up(sk);
+	rsk_sock_unref(sk);
+}
+
 struct rsk_sock *rsk_sock_new(int domain)
 {
 	struct rsk_sock *sk = calloc(1, sizeof(*sk));
@@ -39,6 +50,8 @@ struct rsk_sock *rsk_sock_new(int domain)
 	sk->state = RSK_IDLE;
 	sk->options = rsk_options_default;
 	sk->local.ss_family = (sa_family_t)domain;
+	sk->close_work.fn = run_close;
+	sk->hang_up_work.fn = run_hang_up;
 	pthread_mutex_init(&sk->setup_lock, NULL);
 	return sk;
 }
@@ -87,15 +100,6 @@ void rsk_sock_explain(struct rsk_sock *sk, int err, const char *fmt, ...)
 			 strerrorname_np(err));
 }
 
-static void run_hang_up(struct rsk_work *work)
-{
-	struct rsk_sock *sk =
-		(struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, hang_up_work));
-
-	rsk_cm_hang_up(sk);
-	rsk_sock_unref(sk);
-}
-
 void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 {
 	char peer[64], text[160];
@@ -116,7 +120,6 @@ void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 	sk->failure = sk->pending_error = err;
 	rsk_qp_set_error(&sk->qp);
 	if (sk->cm.id) {
-		sk->hang_up_work.fn = run_hang_up;
 		rsk_sock_ref(sk);
 		if (!rsk_progress_post(&sk->hang_up_work))
 			rsk_sock_unref(sk);
@@ -152,10 +155,16 @@ void rsk_sock_wake(struct rsk_sock *sk)
 	tell_followers(sk);
 }
 
+/* While the engine sets up a connection its QP is nobody else's. */
+static bool has_qp(const struct rsk_sock *sk)
+{
+	return sk->state >= RSK_CONNECTED && sk->qp.channel;
+}
+
 int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock)
 {
 	atomic_store(&sk->nonblock, nonblock);
-	return sk->qp.channel ? rsk_qp_set_channel_blocking(&sk->qp, !nonblock) : 0;
+	return has_qp(sk) ? rsk_qp_set_channel_blocking(&sk->qp, !nonblock) : 0;
 }
 
 /* Readiness */
@@ -218,7 +227,7 @@ static void quiesce(struct rsk_sock *sk)
 	if (sk->sleeper)
 		return;
 	rsk_ready_lower(&sk->ready);
-	if (sk->qp.channel)
+	if (has_qp(sk))
 		rsk_qp_drain(&sk->qp, false);
 }
 
@@ -417,7 +426,7 @@ static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
 	if (woken > 0) {
 		if (woken & RSK_READY_RAISED)
 			rsk_ready_lower(&sk->ready);
-		if (woken & RSK_READY_CHANNEL && sk->qp.channel)
+		if (woken & RSK_READY_CHANNEL && has_qp(sk))
 			rsk_qp_drain(&sk->qp, true);
 		return 0;
 	}
@@ -555,20 +564,21 @@ static void run_close(struct rsk_work *work)
 /* The last call has left a closed descriptor. */
 static void released(struct rsk_sock *sk)
 {
+	enum rsk_state state;
+
 	pthread_mutex_lock(&closing_lock);
 	closing++;
 	pthread_mutex_unlock(&closing_lock);
 
 	rsk_lock(&sk->lock);
 	rsk_ready_close(&sk->ready);
+	state = sk->state;
 	rsk_unlock(&sk->lock);
 	/* A connection takes its time, in the background. A port is free again on return. */
-	if (sk->state == RSK_IDLE || sk->state == RSK_LISTENING) {
+	if (state == RSK_IDLE || state == RSK_LISTENING)
 		rsk_progress_call(close_on_engine, sk);
-	} else {
-		sk->close_work.fn = run_close;
+	else
 		rsk_progress_post(&sk->close_work);
-	}
 }
 
 int rsk_sock_publish(struct rsk_sock *sk, bool cloexec)

@@ -39,8 +39,6 @@ int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_
 	ret = rsk_mem_alloc(&sk->rx.list, dev, OUT_OFFSET + OUT_SLOTS * WIRE_ENTRY_SIZE, true);
 	for (int i = 0; i < RSK_SEGMENTS && !ret; i++)
 		ret = rsk_mem_alloc(&sk->rx.segment[i], dev, first_segment(options), true);
-	if (!ret && atomic_load(&sk->nonblock))
-		ret = rsk_qp_set_channel_blocking(&sk->qp, false);
 	if (!ret && sk->ready.fd >= 0)
 		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
 	return ret;
@@ -102,6 +100,8 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 	tx->swap = peer->big_endian != rsk_wire_host_big_endian();
 	rsk_qp_set_rnr_timer(&sk->qp);
 	sk->state = RSK_CONNECTED;
+	/* On failure the channel blocks, which costs non-blocking calls a system call, no more. */
+	(void)rsk_sock_set_nonblock(sk, atomic_load(&sk->nonblock));
 	rsk_stream_send_control(sk);
 }
 
