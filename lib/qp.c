@@ -254,19 +254,17 @@ int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct 
 {
 	uint32_t seq = atomic_load_explicit(&qp->posted, memory_order_relaxed) + 1;
 	uint32_t position = qp->ring_posted + ring_len;
-	int ret;
 
 	/* A quarter of the queue without a signal, or a full queue might have none to wait for. */
 	if (seq - atomic_load_explicit(&qp->signalled, memory_order_relaxed) >= qp->sq_size / 4)
 		flags |= RSK_POST_SIGNALLED;
-	ret = post_write(qp, sge, nsge, to, msg, flags, (uint64_t)(seq & 0xffff) << 32 | position);
-	if (ret)
-		return ret;
-	atomic_store_explicit(&qp->posted, seq, memory_order_relaxed);
+	/* Counted first: the completion may be seen before the call returns. If it fails, so does the
+	 * connection. Release, as the ring's memory may go to another connection after the completion. */
+	qp->ring_posted = position;
 	if (flags & RSK_POST_SIGNALLED)
 		atomic_store_explicit(&qp->signalled, seq, memory_order_relaxed);
-	qp->ring_posted = position;
-	return 0;
+	atomic_store_explicit(&qp->posted, seq, memory_order_release);
+	return post_write(qp, sge, nsge, to, msg, flags, (uint64_t)(seq & 0xffff) << 32 | position);
 }
 
 int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,

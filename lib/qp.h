@@ -128,7 +128,7 @@ int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const st
 /* Data sends in flight. State lock held; exact with tx.lock, too. */
 static inline uint32_t rsk_qp_data_in_flight(const struct rsk_qp *qp)
 {
-	return atomic_load_explicit(&qp->posted, memory_order_relaxed) - qp->completed;
+	return atomic_load_explicit(&qp->posted, memory_order_acquire) - qp->completed;
 }
 
 /* Is a completion to come on RSK_CQ_TX? State lock held. */

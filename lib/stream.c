@@ -39,8 +39,10 @@ int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_
 	ret = rsk_mem_alloc(&sk->rx.list, dev, OUT_OFFSET + OUT_SLOTS * WIRE_ENTRY_SIZE, true);
 	for (int i = 0; i < RSK_SEGMENTS && !ret; i++)
 		ret = rsk_mem_alloc(&sk->rx.segment[i], dev, first_segment(options), true);
+	rsk_lock(&sk->lock);
 	if (!ret && sk->ready.fd >= 0)
 		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
+	rsk_unlock(&sk->lock);
 	return ret;
 }
 
@@ -320,6 +322,8 @@ void rsk_stream_progress(struct rsk_sock *sk)
 void rsk_stream_rest(struct rsk_sock *sk)
 {
 	if (sk->tx.chunk && !rsk_ring_used(&sk->tx.ring)) {
+		/* The sender filled it without the state lock: its writes come before its next owner's. */
+		atomic_load_explicit(&sk->qp.posted, memory_order_acquire);
 		rsk_pool_return(sk->qp.dev, sk->tx.chunk);
 		sk->tx.chunk = NULL;
 	}

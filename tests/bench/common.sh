@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # the caller's variables
 #
 # What bench and bench-insn share: where things are, what is installed, the run of guest.sh on the machine.
 # The caller declares

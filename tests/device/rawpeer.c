@@ -2,7 +2,6 @@
 #include "rawpeer.h"
 
 #include <arpa/inet.h>
-#include <endian.h>
 #include <poll.h>
 #include <stdlib.h>
 

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* -- addresses --------------------------------------------------------------------------------- */
 

@@ -4,7 +4,6 @@
  * time to look again, whatever is being waited for; and it is not readable for long in vain.
  */
 #include <poll.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 

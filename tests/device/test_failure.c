@@ -3,7 +3,6 @@
  * When something goes wrong the caller learns it soon, as the right errno and in words, and nobody
  * else is harmed: peers that refuse, are not there, die or close; and limits of this process.
  */
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Calls that do not block or not for long, and rsk_poll(), which tells when to call again. */
-#include <fcntl.h>
 #include <limits.h>
-#include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 

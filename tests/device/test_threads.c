@@ -3,7 +3,6 @@
  * Any call from any thread: senders and receivers side by side, threads that take turns, and
  * threads that close or shut down what others are blocked in.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "rawpeer.h"

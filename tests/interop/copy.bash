@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 #
 # Cases of tests/interop/run: rsk-copy and rcopy. Files are sent from sent/ and arrive in got/.
+# shellcheck disable=SC2034,SC2154 # variables are set there and for there
 
 # rcopy knows no addresses of IPv6, as ':' is before the file, and listens on one family only, where
 # getaddrinfo's first answer is one of IPv4. Names and rules for getaddrinfo make up for it.
@@ -65,13 +66,14 @@ copy_files() {          # SERVER CLIENT BYTES...: one after the other, to the sa
         [[ $control ]] || cat ./*.log | grep -qE "(^|/)$file: .* sha256 $wanted\$" ||
             fail "$file bytes: rsk-copy did not print the right SHA-256"
     done
-    [[ $(ls got | wc -l) -eq ${#files[@]} ]] || fail "files that were not sent: $(ls got)"
+    files=(got/*)
+    [[ ${#files[@]} -eq $(($# - 2)) ]] || fail "files that were not sent: $(ls got)"
 }
 
 with_settings() {       # 'SETTING...' FUNCTION...
-    local list
-    read -ra list <<<"$1"
-    upstream_settings "${list[@]}"
+    local wanted
+    read -ra wanted <<<"$1"
+    upstream_settings "${wanted[@]}"
     "${@:2}"
 }
 

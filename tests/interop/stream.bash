@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# Cases of tests/interop/run: rsk-stream and rstream.
+# Cases of tests/interop/run: rsk-stream and rstream. A program is 'rsk' or 'upstream'.
+# shellcheck disable=SC2034,SC2154 # variables are set there and for there
 
 stream_command() {      # PROGRAM OPTION...: sets command
     case $1 in
@@ -18,18 +19,36 @@ start_stream_server() { # PROGRAM OPTION...: sets server
     server=$pid
 }
 
+# Options for one of the programs only.
+rsk_options=() upstream_options=()
+
 # Both ends must succeed and print all results: the exit status of rstream hides what fails in a series.
-stream() {              # SERVER CLIENT RESULTS OPTION...
+stream_once() {         # SERVER CLIENT RESULTS OPTION...
     local results=$3 command server end status=0
     start_stream_server "$1" "${@:4}"
     stream_command "$2" "${@:4}" -s "$address" -p "$port"
-    run_client "$server" client.log "${command[@]}" || fail "the client's exit status is $?"
-    wait "$server" || status=$?
-    [[ $status -eq 0 ]] || fail "the server's exit status is $status"
+    run_client "$server" client.log "${command[@]}" || status=$?
+    if [[ $status -eq $hung_up && $2 == upstream ]]; then
+        wait "$server" && return "$hung_up"
+        fail "the server's exit status is $?"
+    fi
+    [[ $status -eq 0 ]] || fail "the client's exit status is $status"
+    wait "$server" || fail "the server's exit status is $?"
     for end in server client; do
         [[ $(grep -cE '^(custom|[0-9]+[km]?_(lat|bw)) ' "$end.log") -eq $results ]] ||
             fail "the $end did not print $results results"
     done
+}
+
+# With -T a, rstream fails with the number of POLLHUP if it sees the last bytes and the end of the stream at the
+# same time, whoever sends them. That is a matter of luck.
+hung_up=16
+stream() {              # SERVER CLIENT RESULTS OPTION...
+    local tries
+    for ((tries = 0; tries < 10; tries++)); do
+        stream_once "$@" && return
+    done
+    fail "$tries times, rstream was told of a hang-up before it had everything"
 }
 
 # Small sizes are often repeated, to use up all credits; large ones are more than the buffers hold.
@@ -50,10 +69,10 @@ with_rsk() {            # 'OPTION...' FUNCTION...
 }
 
 with_upstream() {       # 'OPTION...' 'SETTING...' FUNCTION...
-    local list
+    local wanted
     read -ra upstream_options <<<"$1"
-    read -ra list <<<"$2"
-    upstream_settings "${list[@]}"
+    read -ra wanted <<<"$2"
+    upstream_settings "${wanted[@]}"
     "${@:3}"
 }
 
@@ -63,7 +82,7 @@ with_upstream() {       # 'OPTION...' 'SETTING...' FUNCTION...
 peer_is_killed() {      # SERVER CLIENT OPTION...
     local command server client='' log=client.log killed status=0
     [[ $1 == rsk ]] && log=server.log
-    export RSK_LOG=debug # tells when it is connected
+    export RSK_LOG=debug # then it tells that it is connected
     start_stream_server "$1" "${@:3}"
     stream_command "$2" "${@:3}" -s "$address" -p "$port"
     until grep -q -e '-> connected' "$log"; do
@@ -80,7 +99,9 @@ peer_is_killed() {      # SERVER CLIENT OPTION...
     else
         killed=$server pid=$client
     fi
-    lives "$killed" && lives "$pid" || fail 'an end was gone before it was killed'
+    if ! lives "$killed" || ! lives "$pid"; then
+        fail 'an end was gone before rstream was killed'
+    fi
     kill -KILL "$killed"
     wait "$pid" || status=$?
     [[ $status -eq 1 ]] || fail "the exit status of rsk-stream is $status"
@@ -118,7 +139,7 @@ stream_pair_cases() {   # TITLE SERVER CLIENT
         [[ $mode == [bn] ]] ||
             check "$name-ipv6" 60 over_ipv6 stream_sizes "${ends[@]}" '1 2049 65537' "${options[@]}"
     done
-    check "stream-$title-series" 120 stream "${ends[@]}" 8
+    check "stream-$title-series" 300 stream "${ends[@]}" 8
 
     local sized=(stream_sizes "${ends[@]}" "$some" -T v) small='sqsize_default=16 rqsize_default=16'
     local large='sqsize_default=2048 rqsize_default=2048'
@@ -134,7 +155,7 @@ stream_pair_cases() {   # TITLE SERVER CLIENT
     fi
     check "stream-$title-upstream-16-entries" 60 with_upstream '' "$small" "${sized[@]}"
     check "stream-$title-upstream-2048-entries" 60 with_upstream '' "$large" "${sized[@]}"
-    check "stream-$title-upstream-4096-bytes" 60 with_upstream '-B 4096' '' "${sized[@]}"
+    check "stream-$title-upstream-4096-bytes" 30 with_upstream '-B 4096' '' "${sized[@]}"
     check "stream-$title-upstream-4-mb" 60 with_upstream '-B 4194304' '' "${sized[@]}"
     check "stream-$title-upstream-not-inline" 60 with_upstream '' inline_default=0 "${sized[@]}"
     check "stream-$title-upstream-256-inline" 60 with_upstream '' inline_default=256 "${sized[@]}"
