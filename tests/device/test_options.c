@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "rawpeer.h"
 #include "stream.h"
 
 /* -- options that are ints --------------------------------------------------------------------- */
@@ -386,9 +387,12 @@ END_TEST
 
 START_TEST(pending_error_is_cleared_by_reading_it)
 {
-	struct address there = address_deserted();
+	struct raw r;
+	struct address there = raw_listen(&r);
 	int fd = connect_begun(&there, NO_OPTIONS);
 
+	raw_take_request(&r);
+	raw_reject(&r);
 	wait_for(fd, POLLOUT);
 	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
 	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), 0);

@@ -58,7 +58,7 @@ END_TEST
 START_TEST(silent_callers_do_not_keep_others_out)
 {
 	int listening = listener();
-	struct address there = local_address(listening), a, silent_one;
+	struct address there = local_address(listening), caller, seen;
 	struct raw silent_ones[3];
 	struct pair p;
 
@@ -66,9 +66,9 @@ START_TEST(silent_callers_do_not_keep_others_out)
 		raw_connect(&silent_ones[i], &there, NULL);
 	for (int i = 0; i < 5; i++) {
 		p = pair_on(listening);
-		a = peer_address(p.b);
-		silent_one = local_address(p.a);
-		check_same_address(&a, &silent_one);
+		caller = local_address(p.a);
+		seen = peer_address(p.b);
+		check_same_address(&caller, &seen);
 		check_connected(p.a, p.b);
 		pair_close(p);
 	}
