@@ -36,12 +36,13 @@ extern _Atomic(struct rsk_slot *) rsk_fd_pages[RSK_FD_PAGES];
 
 static inline struct rsk_slot *rsk_fd_slot(int fd)
 {
+	unsigned number = (unsigned)fd; /* negative: beyond the end */
 	struct rsk_slot *page;
 
-	if ((unsigned)fd >= RSK_FD_PAGE * RSK_FD_PAGES)
+	if (number >= RSK_FD_PAGE * RSK_FD_PAGES)
 		return NULL;
-	page = atomic_load_explicit(&rsk_fd_pages[fd / RSK_FD_PAGE], memory_order_acquire);
-	return page ? &page[fd % RSK_FD_PAGE] : NULL;
+	page = atomic_load_explicit(&rsk_fd_pages[number / RSK_FD_PAGE], memory_order_acquire);
+	return page ? &page[number % RSK_FD_PAGE] : NULL;
 }
 
 /* The last to leave a closed slot closes the object. */

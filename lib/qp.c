@@ -2,7 +2,6 @@
 /* Verbs: see qp.h. Functions return 0 or a negative errno, however verbs reports it. */
 #include "qp.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -294,8 +293,12 @@ static int errno_of(enum ibv_wc_status status)
 	}
 }
 
-static void note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
+void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
 {
+	if (wc->status == IBV_WC_SUCCESS) {
+		qp->error = qp->error ? qp->error : -EPROTO;
+		return;
+	}
 	if (wc->status == IBV_WC_WR_FLUSH_ERR) {
 		qp->flushed = true;
 		return;
@@ -316,31 +319,17 @@ static void note_completion(struct rsk_qp *qp, enum rsk_cq which)
 	}
 }
 
-int rsk_qp_poll_rx(struct rsk_qp *qp, uint32_t msg[static RSK_QP_BATCH])
+int rsk_qp_poll_rx(struct rsk_qp *qp, struct ibv_wc wc[static RSK_QP_BATCH])
 {
-	struct ibv_wc wc[RSK_QP_BATCH];
-	int n = ibv_poll_cq(qp->cq[RSK_CQ_RX], RSK_QP_BATCH, wc), count = 0;
+	int n = ibv_poll_cq(qp->cq[RSK_CQ_RX], RSK_QP_BATCH, wc);
 
-	if (n <= 0) {
-		if (n < 0)
-			qp->error = qp->error ? qp->error : -EIO;
-		return 0;
+	if (n > 0) {
+		note_completion(qp, RSK_CQ_RX);
+		return n;
 	}
-	note_completion(qp, RSK_CQ_RX);
-	for (int i = 0; i < n; i++) {
-		if (wc[i].status != IBV_WC_SUCCESS) {
-			note_failure(qp, &wc[i]);
-			continue;
-		}
-		/* Anything else has no immediate value to look at, and no peer of the protocol sends it. */
-		if (wc[i].opcode != IBV_WC_RECV_RDMA_WITH_IMM) {
-			qp->error = qp->error ? qp->error : -EPROTO;
-			continue;
-		}
-		msg[count++] = ntohl(wc[i].imm_data);
-	}
-	qp->recvs_owed += (unsigned)count;
-	return count;
+	if (n < 0 && !qp->error)
+		qp->error = -EIO;
+	return 0;
 }
 
 bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
@@ -357,7 +346,7 @@ bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
 	note_completion(qp, RSK_CQ_TX);
 	for (int i = 0; i < n; i++) {
 		if (wc[i].status != IBV_WC_SUCCESS) {
-			note_failure(qp, &wc[i]);
+			rsk_qp_note_failure(qp, &wc[i]);
 			continue;
 		}
 		if (wc[i].wr_id == ctrl_wr_id) {

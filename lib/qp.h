@@ -18,6 +18,7 @@
 #ifndef RSK_QP_H
 #define RSK_QP_H
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -138,9 +139,24 @@ static inline bool rsk_qp_completion_due(const struct rsk_qp *qp)
 	       (int32_t)(atomic_load_explicit(&qp->signalled, memory_order_relaxed) - qp->completed) > 0;
 }
 
-/* Reaps up to RSK_QP_BATCH messages into @msg; returns how many. A failed completion, or one that is
- * no message, sets qp->error or qp->flushed. */
-int rsk_qp_poll_rx(struct rsk_qp *qp, uint32_t msg[static RSK_QP_BATCH]);
+/* Reaps up to RSK_QP_BATCH receive completions into @wc; returns how many. */
+int rsk_qp_poll_rx(struct rsk_qp *qp, struct ibv_wc wc[static RSK_QP_BATCH]);
+
+/* A completion failed, or is no message: sets qp->error or qp->flushed. */
+void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc);
+
+/* The message of a completion; false when it holds none. */
+static inline bool rsk_qp_message(struct rsk_qp *qp, const struct ibv_wc *wc, uint32_t *msg)
+{
+	/* Only this kind has an immediate value to look at, and no peer of the protocol sends another. */
+	if (wc->status != IBV_WC_SUCCESS || wc->opcode != IBV_WC_RECV_RDMA_WITH_IMM) {
+		rsk_qp_note_failure(qp, wc);
+		return false;
+	}
+	*msg = ntohl(wc->imm_data);
+	qp->recvs_owed++;
+	return true;
+}
 
 /* Reaps completed sends. True if there was data among them: then *ring_tail is the position up to
  * which the ring is free. Call until false. */

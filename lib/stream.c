@@ -265,19 +265,29 @@ static int (*const handlers[8])(struct rsk_sock *, uint32_t) = {
 	[WIRE_OP_CTRL] = on_ctrl,
 };
 
-static void take_messages(struct rsk_sock *sk, const uint32_t *msg, int count)
+static void take_message(struct rsk_sock *sk, uint32_t msg)
 {
-	for (int i = 0; i < count && sk->state != RSK_FAILED; i++) {
-		enum rsk_wire_op op = rsk_wire_op(msg[i]);
-		/* Nearly all are data: spare them the indirect call. */
-		int ret = op == WIRE_OP_DATA ? on_data(sk, rsk_wire_value(msg[i])) :
-					       handlers[op](sk, rsk_wire_value(msg[i]));
+	enum rsk_wire_op op = rsk_wire_op(msg);
+	/* Nearly all are data: spare them the indirect call. */
+	int ret = op == WIRE_OP_DATA ? on_data(sk, rsk_wire_value(msg)) :
+				       handlers[op](sk, rsk_wire_value(msg));
 
-		if (ret) {
-			rsk_sock_fail(sk, -ret, "the peer broke the protocol: message %#010x", msg[i]);
-			return;
-		}
+	if (ret)
+		rsk_sock_fail(sk, -ret, "the peer broke the protocol: message %#010x", msg);
+}
+
+/* Returns how many completions there were. */
+static inline int take_messages(struct rsk_sock *sk)
+{
+	struct ibv_wc wc[RSK_QP_BATCH];
+	int count = rsk_qp_poll_rx(&sk->qp, wc);
+	uint32_t msg;
+
+	for (int i = 0; i < count && sk->state != RSK_FAILED; i++) {
+		if (rsk_qp_message(&sk->qp, &wc[i], &msg))
+			take_message(sk, msg);
 	}
+	return count;
 }
 
 static void check_failure(struct rsk_sock *sk)
@@ -295,15 +305,12 @@ static void check_failure(struct rsk_sock *sk)
 
 void rsk_stream_progress(struct rsk_sock *sk)
 {
-	uint32_t msg[RSK_QP_BATCH], tail;
-	int count;
+	uint32_t tail;
 
 	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
 		return;
-	do {
-		count = rsk_qp_poll_rx(&sk->qp, msg);
-		take_messages(sk, msg, count);
-	} while (count == RSK_QP_BATCH);
+	while (take_messages(sk) == RSK_QP_BATCH)
+		;
 	if (rsk_qp_completion_due(&sk->qp)) {
 		while (rsk_qp_poll_tx(&sk->qp, &tail))
 			rsk_ring_release(&sk->tx.ring, tail);

@@ -88,8 +88,7 @@ static inline int look_for_data(struct rsk_sock *sk, bool nonblock, int64_t *dea
 	int ret = 1;
 
 	rsk_lock(&sk->lock);
-	if (!rsk_rx_has_data(sk))
-		rsk_stream_progress(sk);
+	rsk_stream_progress(sk);
 	if (!rsk_rx_has_data(sk))
 		ret = wait_for_data(sk, nonblock, deadline);
 	if (ret == 1) {
