@@ -126,8 +126,8 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  *
  * Address and route are resolved again and again within the connect time limit (30 s). Returns 0,
  * or -1 with errno:
- *   EINPROGRESS      O_NONBLOCK: under way. The descriptor becomes writable when it is decided, then
- *                    SO_ERROR tells how
+ *   EINPROGRESS      O_NONBLOCK, or SO_SNDTIMEO passed: under way. When it is decided, rsk_poll() reports
+ *                    POLLOUT and the descriptor itself becomes readable; then SO_ERROR tells how
  *   EALREADY         under way from an earlier call
  *   EISCONN          connected already
  *   EINVAL           listening; @addrlen too short

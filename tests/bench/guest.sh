@@ -231,7 +231,8 @@ do_insn() {             # sizes, programs
     for test in latency bandwidth; do for size in "${sizes[@]}"; do
         say "$test, $size bytes"
         case $size in
-        64|4096) n=1000 ;;
+        64) n=5000 ;;
+        4096) n=2000 ;;
         65536) n=400 ;;
         *) n=60 ;;
         esac
