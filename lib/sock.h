@@ -198,11 +198,17 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
  * look again. */
 int rsk_sock_turn_taken(struct rsk_sock *sk);
 
-static inline int rsk_sock_take_turn(struct rsk_sock *sk, struct rsk_lock *turn, bool nonblock)
+/* Must a call with these flags not wait? */
+static inline bool rsk_sock_nonblocking(struct rsk_sock *sk, int flags)
+{
+	return flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
+}
+
+static inline int rsk_sock_take_turn(struct rsk_sock *sk, struct rsk_lock *turn, int flags)
 {
 	if (rsk_trylock(turn))
 		return 0;
-	if (nonblock)
+	if (rsk_sock_nonblocking(sk, flags))
 		return rsk_sock_turn_taken(sk);
 	rsk_lock(turn);
 	return 0;

@@ -60,9 +60,10 @@ static bool can_recv(struct rsk_sock *sk)
 	}
 }
 
-static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, bool nonblock,
+static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, int flags,
 						    int64_t *deadline)
 {
+	bool nonblock = rsk_sock_nonblocking(sk, flags);
 	int ret;
 
 	for (;;) {
@@ -83,14 +84,14 @@ static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, bool non
 }
 
 /* 1 when there is data to be seen; else as why_not() says. */
-static inline int look_for_data(struct rsk_sock *sk, bool nonblock, int64_t *deadline)
+static inline int look_for_data(struct rsk_sock *sk, int flags, int64_t *deadline)
 {
 	int ret = 1;
 
 	rsk_lock(&sk->lock);
 	rsk_stream_progress(sk);
 	if (!rsk_rx_has_data(sk))
-		ret = wait_for_data(sk, nonblock, deadline);
+		ret = wait_for_data(sk, flags, deadline);
 	if (ret == 1) {
 		sk->wanted &= ~POLLIN;
 		sk->reminders = 0;
@@ -135,7 +136,6 @@ static __attribute__((noinline)) void give_back(struct rsk_sock *sk, uint32_t se
 
 ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 {
-	bool nonblock = flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
 	struct rsk_rx *rx = &sk->rx;
 	struct rsk_place place;
 	int64_t deadline = 0;
@@ -143,7 +143,7 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 	ssize_t done = 0;
 	int ret;
 
-	ret = rsk_sock_take_turn(sk, &rx->lock, nonblock);
+	ret = rsk_sock_take_turn(sk, &rx->lock, flags);
 	if (ret)
 		return ret;
 	place = rx->place;
@@ -156,7 +156,7 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 			/* All that was seen is taken; wait for more only when asked to. */
 			if (done && (!(flags & MSG_WAITALL) || flags & MSG_PEEK))
 				break;
-			ret = look_for_data(sk, nonblock, &deadline);
+			ret = look_for_data(sk, flags, &deadline);
 			if (ret <= 0)
 				break;
 			continue;

@@ -95,8 +95,9 @@ static bool must_signal(struct rsk_tx *tx)
 
 /* Waits for room; see take_room(). Out of line, as nearly no call comes here. */
 static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, uint32_t want,
-						       bool nonblock, int64_t *deadline)
+						       int flags, int64_t *deadline)
 {
+	bool nonblock = rsk_sock_nonblocking(sk, flags);
 	uint32_t room;
 	int ret;
 
@@ -127,7 +128,7 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, uint
 
 /* Waits until the stream takes at least a byte of @want; returns how many, with the state lock held, or
  * -errno without. *deadline is set by the first wait of a call. */
-static inline int64_t take_room(struct rsk_sock *sk, uint32_t want, bool nonblock,
+static inline int64_t take_room(struct rsk_sock *sk, uint32_t want, int flags,
 				int64_t *deadline)
 {
 	uint32_t room;
@@ -135,7 +136,7 @@ static inline int64_t take_room(struct rsk_sock *sk, uint32_t want, bool nonbloc
 	rsk_lock(&sk->lock);
 	sk->wanted &= ~POLLOUT;
 	room = is_open(sk) ? rsk_tx_room(sk, want) : 0;
-	return room ? room : wait_for_room(sk, want, nonblock, deadline);
+	return room ? room : wait_for_room(sk, want, flags, deadline);
 }
 
 static int post_data(struct rsk_sock *sk, const void *bytes, uint32_t len,
@@ -207,11 +208,11 @@ static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, int err)
 }
 
 /* Sends one message: returns its bytes, or -errno. */
-static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, bool nonblock,
+static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, int flags,
 				   int64_t *deadline)
 {
 	uint32_t want = from->left < WIRE_DATA_MAX ? (uint32_t)from->left : WIRE_DATA_MAX;
-	int64_t len = take_room(sk, want, nonblock, deadline);
+	int64_t len = take_room(sk, want, flags, deadline);
 	int ret;
 
 	if (len < 0)
@@ -231,15 +232,14 @@ static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from,
 
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
-	bool nonblock = flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
 	int64_t deadline = 0, ret;
 	ssize_t sent = 0;
 
-	ret = rsk_sock_take_turn(sk, &sk->tx.lock, nonblock);
+	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
 	if (ret)
 		return ret;
 	while (from->left) {
-		ret = send_message(sk, from, nonblock, &deadline);
+		ret = send_message(sk, from, flags, &deadline);
 		if (ret < 0)
 			break;
 		sent += ret;

@@ -81,7 +81,8 @@ run_pair() {            # what it is, for the message; a function that fills ser
         try_pair && return
         status=$?
     done
-    say "$what failed $i times, the last with status $status: $(cat "$work/errors" "$work/server" | head -n 1 | cut -c 1-200)"
+    say "$what failed $i times, the last with status $status:" \
+        "$(cat "$work/errors" "$work/server" | head -n 1 | cut -c 1-200)"
     failed=1
     return 1
 }
