@@ -64,6 +64,8 @@ void raw_reject(struct raw *r);
 
 /* Destroys the connection or the request. */
 void raw_drop(struct raw *r);
+/* What it leaves to the process's end: noted, as no leak. */
+extern struct raw raw_dropped;
 
 struct address raw_local_address(const struct raw *r);
 
