@@ -14,6 +14,7 @@
 
 enum {
 	INLINE_BUFFER = 512,         /* small pieces from several buffers are put together here */
+	FIRST_MESSAGE = 8 << 10,     /* bytes of a call's first message; see rsk_stream_send() */
 };
 
 /* Why this socket cannot send: -EAGAIN, not yet, or the errno of the call. State lock held. */
@@ -207,11 +208,11 @@ static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, int err)
 	return ret;
 }
 
-/* Sends one message: returns its bytes, or -errno. */
-static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, int flags,
+/* Sends one message of at most @max bytes: returns its bytes, or -errno. */
+static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, int flags,
 				   int64_t *deadline)
 {
-	uint32_t want = from->left < WIRE_DATA_MAX ? (uint32_t)from->left : WIRE_DATA_MAX;
+	uint32_t want = from->left < max ? (uint32_t)from->left : max;
 	int64_t len = take_room(sk, want, flags, deadline);
 	int ret;
 
@@ -232,17 +233,22 @@ static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from,
 
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
+	uint32_t max = FIRST_MESSAGE;
 	int64_t deadline = 0, ret;
 	ssize_t sent = 0;
 
 	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
 	if (ret)
 		return ret;
+	/* Few large messages cost the least, but while the first is copied the wire is idle: it is small,
+	 * and each next one twice as large. */
 	while (from->left) {
-		ret = send_message(sk, from, flags, &deadline);
+		ret = send_message(sk, from, max, flags, &deadline);
 		if (ret < 0)
 			break;
 		sent += ret;
+		if (max < WIRE_DATA_MAX)
+			max *= 2;
 	}
 	rsk_unlock(&sk->tx.lock);
 	return sent ? sent : rsk_sock_report(sk, (int)ret);
