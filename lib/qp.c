@@ -11,6 +11,12 @@
 
 #include "log.h"
 
+enum {                               /* see learn_patience() */
+	FEW_LOOKS = 16,
+	PATIENCE_MIN = 256,
+	PATIENCE_MAX = 65536,
+};
+
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rsk_device *devices;
 
@@ -309,14 +315,26 @@ void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
 		qp->error = errno_of(wc->status);
 }
 
+/* Who kept looking although an event was promised does not wait for events: see be_lazy() in sock.c. */
+static void learn_patience(struct rsk_qp *qp)
+{
+	if (qp->idle_looks <= FEW_LOOKS)
+		qp->patience /= 4;
+	else if (qp->patience < PATIENCE_MAX)
+		qp->patience *= 4;
+	if (qp->patience < PATIENCE_MIN)
+		qp->patience = PATIENCE_MIN;
+}
+
 /* A CQE has been taken from this CQ: the arming, if any, is spent. */
 static void note_completion(struct rsk_qp *qp, enum rsk_cq which)
 {
-	qp->idle_looks = qp->quiet = 0;
 	if (qp->armed[which]) {
 		qp->armed[which] = false;
 		qp->fired[which]++;
+		learn_patience(qp);
 	}
+	qp->idle_looks = qp->quiet = 0;
 }
 
 int rsk_qp_poll_rx(struct rsk_qp *qp, struct ibv_wc wc[static RSK_QP_BATCH])

@@ -68,7 +68,8 @@ struct rsk_qp {
 	unsigned fired[RSK_CQS];     /* CQEs seen that have put, or will put, an event on the channel */
 	unsigned unacked[RSK_CQS];   /* events read; acknowledged before the CQ is destroyed */
 	unsigned quiet;              /* drains since the last unprompted look at the channel */
-	unsigned idle_looks;         /* polls without a completion; see sock.c */
+	unsigned idle_looks;         /* polls without a completion, since the CQ was armed or one came */
+	unsigned patience;           /* so many of them before it is armed for who may be spinning */
 	unsigned recvs_owed;         /* receives reaped and not yet posted again */
 	uint32_t sq_size;            /* data sends in flight at most; RSK_QP_CTRL more are kept */
 	uint32_t rq_size;            /* receives posted */

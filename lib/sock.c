@@ -18,7 +18,6 @@
 
 enum {
 	DRAIN_LIMIT_MS = 10000,      /* how long a closed socket may take to send what it holds */
-	LAZY_LOOKS = 256,            /* see be_lazy() */
 	REMINDERS = 65536,           /* see news_for_others() */
 };
 
@@ -260,7 +259,8 @@ static bool reports(const struct rsk_qp *qp, enum rsk_cq which)
 
 /* A blocking socket used with MSG_DONTWAIT is mostly in a busy loop, which wants no events: taking and
  * arming would cost it two system calls per message. So at first the descriptor is merely left
- * readable; who sleeps on it meanwhile looks again, in vain, a bounded number of times. */
+ * readable; who sleeps on it meanwhile looks again, in vain, a bounded number of times. The bound is
+ * raised for those who go on looking after the CQ was armed, and lowered for those who do not. */
 static bool be_lazy(struct rsk_sock *sk, short events)
 {
 	if (sk->state != RSK_CONNECTED || atomic_load(&sk->nonblock))
@@ -268,7 +268,10 @@ static bool be_lazy(struct rsk_sock *sk, short events)
 	if (!sk->ready.raised && (!reports(&sk->qp, RSK_CQ_RX) ||
 				  (events & POLLOUT && !reports(&sk->qp, RSK_CQ_TX))))
 		return false;
-	return ++sk->qp.idle_looks % LAZY_LOOKS;
+	if (++sk->qp.idle_looks <= sk->qp.patience)
+		return true;
+	sk->qp.idle_looks = 0;
+	return false;
 }
 
 short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
