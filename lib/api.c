@@ -184,7 +184,7 @@ int rsk_listen(int fd, int backlog)
 
 static bool can_accept(struct rsk_sock *sk)
 {
-	return sk->cm.nready || sk->closed || sk->state != RSK_LISTENING;
+	return sk->cm.backlog.ready.count || sk->closed || sk->state != RSK_LISTENING;
 }
 
 /* The oldest established connection, or NULL with *ret set. */
@@ -200,7 +200,7 @@ static struct rsk_sock *take_connection(struct rsk_sock *sk, int *ret)
 			*ret = -ECONNABORTED;
 		} else if (sk->state != RSK_LISTENING) {
 			*ret = sk->state == RSK_FAILED ? -sk->failure : -EINVAL;
-		} else if ((child = rsk_cm_take_ready(sk))) {
+		} else if ((child = rsk_backlog_take(sk))) {
 			break;
 		} else if (atomic_load(&sk->nonblock)) {
 			if (!rsk_sock_poll(sk, POLLIN, RSK_LOOK_AND_ARM))
@@ -232,7 +232,7 @@ static int accept_sock(struct rsk_sock *sk, struct sockaddr *addr, socklen_t *ad
 		ret = rsk_sock_publish(child, flags & SOCK_CLOEXEC);
 	if (ret < 0) {
 		rsk_lock(&sk->lock);
-		rsk_cm_return_ready(sk, child);
+		rsk_backlog_put_back(sk, child);
 		rsk_unlock(&sk->lock);
 		return ret;
 	}

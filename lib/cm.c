@@ -119,101 +119,6 @@ int rsk_cm_bind(struct rsk_sock *sk, const struct sockaddr *addr)
 	return 0;
 }
 
-/* Children of a listener: three queues, each oldest first */
-
-static void append(struct rsk_sock **queue, unsigned *count, struct rsk_sock *child)
-{
-	while (*queue)
-		queue = &(*queue)->cm.next;
-	child->cm.next = NULL;
-	*queue = child;
-	(*count)++;
-}
-
-static bool detach(struct rsk_sock **queue, unsigned *count, struct rsk_sock *child)
-{
-	while (*queue && *queue != child)
-		queue = &(*queue)->cm.next;
-	if (!*queue)
-		return false;
-	*queue = child->cm.next;
-	(*count)--;
-	return true;
-}
-
-static void drop_child(struct rsk_sock *child)
-{
-	rsk_cm_destroy(child);
-	rsk_sock_unref(child);
-}
-
-static unsigned ready_count(struct rsk_sock *listener)
-{
-	unsigned count;
-
-	rsk_lock(&listener->lock);
-	count = listener->cm.nready;
-	rsk_unlock(&listener->lock);
-	return count;
-}
-
-/* Answers as many requests as the backlog has room for. */
-static void admit(struct rsk_sock *listener)
-{
-	struct rsk_cm *cm = &listener->cm;
-	struct rsk_sock *child;
-
-	while ((child = cm->requested) &&
-	       ready_count(listener) + cm->naccepting < (unsigned)cm->backlog) {
-		detach(&cm->requested, &cm->nrequested, child);
-		append(&cm->accepting, &cm->naccepting, child);
-		dispatch(child, RSK_CM_ADMIT, NULL);
-	}
-}
-
-static void run_admit(struct rsk_work *work)
-{
-	struct rsk_sock *sk = (struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, cm.admit));
-
-	if (sk->state == RSK_LISTENING)
-		admit(sk);
-	rsk_sock_unref(sk);
-}
-
-struct rsk_sock *rsk_cm_take_ready(struct rsk_sock *listener)
-{
-	struct rsk_cm *cm = &listener->cm;
-	struct rsk_sock *child = cm->ready;
-
-	if (!child)
-		return NULL;
-	detach(&cm->ready, &cm->nready, child);
-	rsk_sock_ref(listener);
-	if (!rsk_progress_post(&cm->admit))
-		rsk_sock_unref(listener);
-	return child;
-}
-
-void rsk_cm_return_ready(struct rsk_sock *listener, struct rsk_sock *child)
-{
-	child->cm.next = listener->cm.ready;
-	listener->cm.ready = child;
-	listener->cm.nready++;
-	rsk_sock_wake(listener);
-}
-
-/* A child that failed before it was established is nobody's. */
-static void bury_child(struct rsk_sock *child)
-{
-	struct rsk_sock *listener = child->cm.listener;
-	struct rsk_cm *cm = &listener->cm;
-
-	if (!detach(&cm->requested, &cm->nrequested, child))
-		detach(&cm->accepting, &cm->naccepting, child);
-	drop_child(child);
-	admit(listener);
-}
-
 /* Actions: 0, or -errno after rsk_sock_fail() */
 
 static int fail(struct rsk_sock *sk, int err, const char *what)
@@ -364,16 +269,9 @@ static int open_active(struct rsk_sock *sk, const struct news *news)
 
 static int open_passive(struct rsk_sock *sk, const struct news *news)
 {
-	struct rsk_sock *listener = sk->cm.listener;
-
 	(void)news;
 	open_stream(sk, &sk->cm.peer);
-	detach(&listener->cm.accepting, &listener->cm.naccepting, sk);
-	sk->cm.listener = NULL;
-	rsk_lock(&listener->lock);
-	append(&listener->cm.ready, &listener->cm.nready, sk);
-	rsk_sock_wake(listener);
-	rsk_unlock(&listener->lock);
+	rsk_backlog_established(sk);
 	return 0;
 }
 
@@ -393,7 +291,6 @@ static void refuse(struct rsk_sock *listener, struct rdma_cm_id *id, const char 
 static int queue_request(struct rsk_sock *sk, const struct news *news)
 {
 	struct rdma_cm_id *id = news->request;
-	struct rsk_cm *cm = &sk->cm;
 	struct rsk_hello peer;
 	struct rsk_sock *child;
 	int ret = rsk_wire_get_hello(&peer, news->data, news->data_len);
@@ -403,7 +300,7 @@ static int queue_request(struct rsk_sock *sk, const struct news *news)
 							 "its request is not of the rsockets protocol");
 		return 0;
 	}
-	if (ready_count(sk) + cm->naccepting + cm->nrequested >= 2 * (unsigned)cm->backlog) {
+	if (rsk_backlog_full(sk)) {
 		refuse(sk, id, "the backlog is full");
 		return 0;
 	}
@@ -420,11 +317,9 @@ static int queue_request(struct rsk_sock *sk, const struct news *news)
 	child->cm.peer = peer;
 	child->cm.responder_resources = news->responder_resources;
 	child->cm.initiator_depth = news->initiator_depth;
-	child->cm.listener = sk;
 	memcpy(&child->peer, rdma_get_peer_addr(id), addr_size(rdma_get_peer_addr(id)));
 	id->context = child;
-	append(&cm->requested, &cm->nrequested, child);
-	admit(sk);
+	rsk_backlog_add(sk, child);
 	return 0;
 }
 
@@ -512,11 +407,9 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	if (!rule)
 		return;
 
-	if (event == RSK_CM_ADMIT)
-		rsk_timer_start(&sk->cm.limit, CONNECT_LIMIT_MS, limit_passed);
 	ret = act(sk, rule, news);
 	if (ret && sk->cm.listener) {
-		bury_child(sk);
+		rsk_backlog_bury(sk);
 		return;
 	}
 	if (ret)
@@ -525,6 +418,12 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	if (sk->state >= RSK_CONNECTED)
 		rsk_sock_wake(sk);
 	rsk_unlock(&sk->lock);
+}
+
+void rsk_cm_admit(struct rsk_sock *child)
+{
+	rsk_timer_start(&child->cm.limit, CONNECT_LIMIT_MS, limit_passed);
+	dispatch(child, RSK_CM_ADMIT, NULL);
 }
 
 /* The event channel */
@@ -693,11 +592,9 @@ static int run_listen(void *arg)
 	struct rsk_cm *cm = &sk->cm;
 	int ret = 0;
 
-	cm->backlog = request->backlog;
-	if (sk->state == RSK_LISTENING) {
-		admit(sk);
+	rsk_backlog_set_limit(sk, request->backlog);
+	if (sk->state == RSK_LISTENING)
 		return 0;
-	}
 	if (!cm->id) {
 		struct sockaddr_storage any = { .ss_family = (sa_family_t)sk->domain };
 
@@ -709,7 +606,6 @@ static int run_listen(void *arg)
 	if (ret)
 		return ret;
 	note_local_addr(sk);
-	cm->admit.fn = run_admit;
 	rsk_lock(&sk->lock);
 	sk->state = RSK_LISTENING;
 	rsk_sock_wake(sk);
@@ -731,28 +627,15 @@ void rsk_cm_hang_up(struct rsk_sock *sk)
 		(void)rdma_disconnect(sk->cm.id);
 }
 
-static void drop_children(struct rsk_sock **queue, unsigned *count)
-{
-	struct rsk_sock *child;
-
-	while ((child = *queue)) {
-		detach(queue, count, child);
-		child->cm.listener = NULL;
-		if (child->state == RSK_REQUESTED)
-			rdma_reject(child->cm.id, NULL, 0);
-		drop_child(child);
-	}
-}
-
 void rsk_cm_destroy(struct rsk_sock *sk)
 {
 	struct rsk_cm *cm = &sk->cm;
 	struct rdma_cm_id *id = cm->id;
 
 	rsk_timer_stop(&cm->limit);
-	drop_children(&cm->requested, &cm->nrequested);
-	drop_children(&cm->accepting, &cm->naccepting);
-	drop_children(&cm->ready, &cm->nready);
+	rsk_backlog_drop_all(sk);
+	if (sk->state == RSK_REQUESTED)
+		rdma_reject(id, NULL, 0);
 	if (id && id->qp) {
 		rsk_cm_hang_up(sk);
 		rdma_destroy_qp(id);

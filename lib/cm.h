@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "backlog.h"
 #include "progress.h"
 #include "wire.h"
 
@@ -89,14 +90,8 @@ struct rsk_cm {
 	struct rsk_hello peer;
 	uint8_t responder_resources, initiator_depth;
 
-	/* A listener's children, and its place among its parent's. The state lock of the listener
-	 * guards ready and nready, which rsk_accept() takes from. */
-	int backlog;
-	struct rsk_sock *requested;  /* oldest first */
-	struct rsk_sock *accepting;
-	struct rsk_sock *ready;      /* established, oldest first */
-	unsigned nrequested, naccepting, nready;
-	struct rsk_work admit;
+	struct rsk_backlog backlog;  /* of a listener */
+	/* A child's listener, until it is established, and its place in the queue. */
 	struct rsk_sock *listener, *next;
 };
 
@@ -110,12 +105,8 @@ int rsk_cm_listen(struct rsk_sock *sk, int backlog);
 /* Connects to sk->peer, from state RSK_RESOLVE_ADDR on. An error that shows at once is returned, and
  * the socket has failed. */
 int rsk_cm_connect(struct rsk_sock *sk);
-/* Takes a connection from a listener; the caller holds its state lock. The reference that the
- * listener held is the caller's. */
-struct rsk_sock *rsk_cm_take_ready(struct rsk_sock *listener);
-/* Puts it back, in front. */
-void rsk_cm_return_ready(struct rsk_sock *listener, struct rsk_sock *child);
-
+/* Answers a request: the backlog has room for it. Engine thread. */
+void rsk_cm_admit(struct rsk_sock *child);
 /* Tells the peer that the connection is over. Engine thread. */
 void rsk_cm_hang_up(struct rsk_sock *sk);
 /* Gives back the QP and the id, closes a listener's children. Engine thread. */

@@ -315,7 +315,7 @@ void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
 		qp->error = errno_of(wc->status);
 }
 
-/* Who kept looking although an event was promised does not wait for events: see be_lazy() in sock.c. */
+/* Who kept looking although an event was promised does not wait for events: see be_lazy() in wait.c. */
 static void learn_patience(struct rsk_qp *qp)
 {
 	if (qp->idle_looks <= FEW_LOOKS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The socket object: its life, its locks, and how its callers sleep.
+ * The socket object: its life and its locks (sock.c), its readiness and how its callers sleep (wait.c).
  *
  * Life: references. The descriptor table holds one while the descriptor is open, a call holds the
  * descriptor's slot, the connection manager holds one from the id's creation to its destruction, a
@@ -170,12 +170,16 @@ short rsk_sock_mask(struct rsk_sock *sk);
 enum rsk_look {
 	RSK_LOOK,                    /* look, no more */
 	RSK_LOOK_AND_ARM,            /* if nothing is there, the descriptor reports the next change */
-	RSK_LOOK_AND_ARM_LAZILY,     /* the same, but see be_lazy() in sock.c */
+	RSK_LOOK_AND_ARM_LAZILY,     /* the same, but see be_lazy() in wait.c */
 };
 
 /* The bits of @events that are there, besides POLLERR, POLLHUP and POLLNVAL (closed by another
  * thread). State lock held. */
 short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look);
+
+/* Will the next completion make the descriptor readable? @tx: also that of a send. Returns true when a CQ
+ * was newly armed: the caller looks again, as what came before raises no event. State lock held. */
+bool rsk_sock_arm(struct rsk_sock *sk, bool tx);
 
 /* O_NONBLOCK on or off. State lock held. 0 or -errno. */
 int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock);

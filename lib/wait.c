@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Readiness and waiting: which bits are there, how the descriptor comes to report the next change, and
+ * how callers sleep. lib/README has the protocol of arming in short.
+ */
+#include "sock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "log.h"
+#include "stream.h"
+
+enum {
+	REMINDERS = 65536,           /* see news_for_others() */
+};
+
+/* Those who wait while another thread sleeps on their behalf. */
+static void tell_followers(struct rsk_sock *sk)
+{
+	if (!sk->waiters)
+		return;
+	atomic_fetch_add_explicit(&sk->news, 1, memory_order_relaxed);
+	rsk_futex_wake(&sk->news, INT32_MAX);
+}
+
+void rsk_sock_wake(struct rsk_sock *sk)
+{
+	rsk_ready_raise(&sk->ready);
+	if (sk->sleeper == RSK_ON_CHANNEL)
+		rsk_qp_nudge(&sk->qp);
+	tell_followers(sk);
+}
+
+/* While the engine sets up a connection its QP is nobody else's. */
+static bool has_qp(const struct rsk_sock *sk)
+{
+	return sk->state >= RSK_CONNECTED && sk->qp.channel;
+}
+
+int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock)
+{
+	atomic_store(&sk->nonblock, nonblock);
+	return has_qp(sk) ? rsk_qp_set_channel_blocking(&sk->qp, !nonblock) : 0;
+}
+
+/* Readiness */
+
+static short stream_mask(struct rsk_sock *sk)
+{
+	bool read_ended = sk->shut_by_peer || sk->shut_rd;
+	bool write_ended = sk->shut_wr || sk->left_by_peer;
+	short mask = 0;
+
+	if (read_ended)
+		mask |= POLLIN | POLLRDNORM | POLLRDHUP;
+	else if (rsk_rx_has_data(sk))
+		mask |= POLLIN | POLLRDNORM;
+	if (write_ended || rsk_stream_writable(sk))
+		mask |= POLLOUT | POLLWRNORM;
+	if (read_ended && write_ended)
+		mask |= POLLHUP;
+	return mask;
+}
+
+short rsk_sock_mask(struct rsk_sock *sk)
+{
+	switch (sk->state) {
+	case RSK_IDLE:
+		return POLLOUT | POLLWRNORM | POLLHUP;
+	case RSK_LISTENING:
+		return sk->cm.backlog.ready.count ? POLLIN | POLLRDNORM : 0;
+	case RSK_CONNECTED:
+	case RSK_ENDED:
+		return stream_mask(sk);
+	case RSK_FAILED:
+		return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLRDHUP | POLLHUP |
+		       (sk->pending_error ? POLLERR : 0);
+	default:
+		return 0;
+	}
+}
+
+bool rsk_sock_arm(struct rsk_sock *sk, bool tx)
+{
+	int rx_ret, tx_ret = 0;
+
+	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
+		return false;
+	rx_ret = rsk_qp_arm(&sk->qp, RSK_CQ_RX);
+	if (tx)
+		tx_ret = rsk_qp_arm(&sk->qp, RSK_CQ_TX);
+	if (rx_ret < 0 || tx_ret < 0)
+		rsk_sock_fail(sk, EIO, "cannot ask for completion events");
+	return rx_ret > 0 || tx_ret > 0;
+}
+
+/* Makes the descriptor unreadable until something new happens. Not while somebody sleeps on it: the
+ * event may be what shall wake that thread, which will take it itself. */
+static void quiesce(struct rsk_sock *sk)
+{
+	if (sk->sleeper)
+		return;
+	rsk_ready_lower(&sk->ready);
+	if (has_qp(sk))
+		rsk_qp_drain(&sk->qp, false);
+}
+
+/* What somebody other than the caller, who asks for @own, was told is not there, and now is. */
+static short news_for_others(struct rsk_sock *sk, short own)
+{
+	short news = rsk_sock_mask(sk) & sk->wanted & ~own;
+
+	/* Who asked may have lost interest: do not keep the descriptor readable for ever. */
+	if (news && ++sk->reminders == REMINDERS) {
+		sk->wanted &= ~news;
+		sk->reminders = 0;
+		return 0;
+	}
+	return news;
+}
+
+/* Events were taken from the descriptor, and completions taken in: what that brought for others must
+ * show on the descriptor. */
+static void settle(struct rsk_sock *sk, short own)
+{
+	if (sk->wanted && news_for_others(sk, own))
+		rsk_ready_raise(&sk->ready);
+}
+
+static bool reports(const struct rsk_qp *qp, enum rsk_cq which)
+{
+	return qp->armed[which] || qp->fired[which];
+}
+
+/* A blocking socket used with MSG_DONTWAIT is mostly in a busy loop, which wants no events: taking and
+ * arming would cost it two system calls per message. So at first the descriptor is merely left
+ * readable; who sleeps on it meanwhile looks again, in vain, a bounded number of times. The bound is
+ * raised for those who go on looking after the CQ was armed, and lowered for those who do not. */
+static bool be_lazy(struct rsk_sock *sk, short events)
+{
+	if (sk->state != RSK_CONNECTED || atomic_load(&sk->nonblock))
+		return false;
+	if (!sk->ready.raised && (!reports(&sk->qp, RSK_CQ_RX) ||
+				  (events & POLLOUT && !reports(&sk->qp, RSK_CQ_TX))))
+		return false;
+	if (++sk->qp.idle_looks <= sk->qp.patience)
+		return true;
+	sk->qp.idle_looks = 0;
+	return false;
+}
+
+short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
+{
+	short interest = events | POLLERR | POLLHUP, mask;
+
+	if (sk->closed)
+		return POLLNVAL;
+	rsk_stream_progress(sk);
+	mask = rsk_sock_mask(sk) & interest;
+	if (mask || look == RSK_LOOK)
+		return mask;
+
+	sk->wanted |= events & (POLLIN | POLLOUT);
+	if (look == RSK_LOOK_AND_ARM_LAZILY && be_lazy(sk, events))
+		return 0;
+	if (news_for_others(sk, events)) {
+		/* It is theirs to look: the descriptor stays readable. */
+		rsk_ready_raise(&sk->ready);
+		return 0;
+	}
+	quiesce(sk);
+	rsk_sock_arm(sk, sk->wanted & POLLOUT);
+	rsk_stream_progress(sk);
+	rsk_stream_rest(sk);
+	mask = rsk_sock_mask(sk) & interest;
+	sk->wanted &= ~mask;
+	settle(sk, mask);
+	return mask;
+}
+
+int rsk_sock_turn_taken(struct rsk_sock *sk)
+{
+	rsk_lock(&sk->lock);
+	rsk_ready_raise(&sk->ready);
+	rsk_unlock(&sk->lock);
+	return -EAGAIN;
+}
+
+/* Waiting */
+
+int64_t rsk_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+int64_t rsk_deadline(const struct timeval *limit)
+{
+	if (!limit->tv_sec && !limit->tv_usec)
+		return RSK_NEVER;
+	if (limit->tv_sec > INT32_MAX)
+		return RSK_NEVER;
+	return rsk_now() + limit->tv_sec * INT64_C(1000000000) + limit->tv_usec * 1000;
+}
+
+/* How long a blocking call polls before it sleeps: as long as a sleep and a wake-up take. */
+static int64_t spin_ns = 10000;
+
+static void read_spin(void)
+{
+	const char *us = getenv("RSK_POLLING_TIME");
+	char *end;
+	unsigned long value;
+
+	if (!us || !*us)
+		return;
+	value = strtoul(us, &end, 10);
+	if (*end || value > 1000000)
+		rsk_log(RSK_LOG_WARN, "RSK_POLLING_TIME=%s is not a number of us up to 1000000; using %d",
+			us, (int)(spin_ns / 1000));
+	else
+		spin_ns = (int64_t)value * 1000;
+}
+
+int64_t rsk_spin_ns(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, read_spin);
+	return spin_ns;
+}
+
+static bool spin(struct rsk_sock *sk, bool (*look)(struct rsk_sock *))
+{
+	int64_t until;
+
+	if (!rsk_spin_ns() || sk->state != RSK_CONNECTED)
+		return false;
+	until = rsk_now() + rsk_spin_ns();
+	do {
+		rsk_unlock(&sk->lock);
+		rsk_lock(&sk->lock);
+		if (look(sk))
+			return true;
+	} while (rsk_now() < until);
+	return false;
+}
+
+int rsk_ms_until(int64_t deadline)
+{
+	int64_t left;
+
+	if (deadline == RSK_NEVER)
+		return -1;
+	left = deadline - rsk_now();
+	if (left <= 0)
+		return 0;
+	left = (left + 999999) / 1000000;
+	return left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+/* Waits to be told: by the thread that sleeps for all, or, while there is no connection, by the engine.
+ * (Without a time limit the kernel restarts this after a signal just as it does recv(2).) */
+static int follow(struct rsk_sock *sk, int64_t deadline)
+{
+	uint32_t news = atomic_load_explicit(&sk->news, memory_order_relaxed);
+	int ret;
+
+	rsk_unlock(&sk->lock);
+	ret = rsk_futex_wait(&sk->news, news, deadline);
+	rsk_lock(&sk->lock);
+	return ret;
+}
+
+/* Without a time limit a connection's completion channel itself is the cheapest place to sleep: one
+ * system call. (The kernel also restarts it after a signal just as it does recv(2).) */
+static int sleep_on_channel(struct rsk_sock *sk)
+{
+	int which;
+
+	sk->sleeper = RSK_ON_CHANNEL;
+	rsk_unlock(&sk->lock);
+	which = rsk_qp_sleep(&sk->qp);
+	rsk_lock(&sk->lock);
+	sk->sleeper = RSK_NOBODY;
+	if (which < 0)
+		return which;
+	rsk_qp_took_event(&sk->qp, (enum rsk_cq)which);
+	return 0;
+}
+
+static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
+{
+	int ms = rsk_ms_until(deadline), woken;
+
+	sk->sleeper = RSK_ON_DESCRIPTOR;
+	rsk_unlock(&sk->lock);
+	woken = rsk_ready_sleep(&sk->ready, ms);
+	rsk_lock(&sk->lock);
+	sk->sleeper = RSK_NOBODY;
+
+	if (woken > 0) {
+		if (woken & RSK_READY_RAISED)
+			rsk_ready_lower(&sk->ready);
+		if (woken & RSK_READY_CHANNEL && has_qp(sk))
+			rsk_qp_drain(&sk->qp, true);
+		return 0;
+	}
+	if (woken == 0)
+		return -EAGAIN;
+	return woken;
+}
+
+static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
+{
+	int ret = -EAGAIN;
+
+	if (sk->sleeper || sk->state < RSK_CONNECTED)
+		return follow(sk, deadline);
+	if (deadline == RSK_NEVER && sk->qp.channel_blocks)
+		ret = sleep_on_channel(sk);
+	/* Also when the channel was switched to non-blocking just then. */
+	if (ret == -EAGAIN)
+		ret = sleep_on_descriptor(sk, deadline);
+	if (sk->waiters > 1)
+		tell_followers(sk);
+	return ret;
+}
+
+int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline)
+{
+	int ret = 0;
+
+	if (look(sk) || spin(sk, look))
+		return 0;
+	sk->waiters++;
+	for (;;) {
+		if (sk->closed) {
+			ret = -ECONNABORTED;
+			break;
+		}
+		/* A completion that lands between the last poll and the arming raises no event: look
+		 * once more or its news waits for the next one. */
+		rsk_sock_arm(sk, tx || sk->wanted & POLLOUT);
+		if (look(sk)) {
+			ret = 0;
+			break;
+		}
+		if (ret)
+			break;
+		rsk_stream_rest(sk);
+		ret = sleep_until_event(sk, deadline);
+		if (look(sk)) {
+			ret = 0;
+			break;
+		}
+		settle(sk, 0);
+	}
+	sk->waiters--;
+	settle(sk, 0);
+	/* Whoever followed needs a new thread to sleep on the descriptor. */
+	tell_followers(sk);
+	return ret;
+}
