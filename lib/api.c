@@ -15,10 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "epoll.h"
 #include "fdtab.h"
 #include "log.h"
 #include "sock.h"
 #include "stream.h"
+#include "watch.h"
 
 enum {
 	BACKLOG_MAX = 4096,
@@ -54,6 +56,7 @@ static inline ssize_t put(struct rsk_sock *sk, ssize_t ret)
 static void forget_parent(void)
 {
 	rsk_sock_forget_all();
+	rsk_watch_forget();
 	rsk_progress_forget();
 	rsk_cm_forget();
 	rsk_device_forget();
@@ -349,7 +352,7 @@ int rsk_close(int fd)
 	struct rsk_sock *sk = get(fd);
 
 	if (!sk)
-		return -1;
+		return rsk_epoll_close(fd) ? 0 : -1;
 	return (int)put(sk, rsk_sock_close(sk) ? 0 : -EBADF);
 }
 

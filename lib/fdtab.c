@@ -32,7 +32,8 @@ static int add_page(int fd)
 	return ret;
 }
 
-int rsk_fd_insert(int fd, struct rsk_sock *sk, void (*closed)(struct rsk_sock *))
+int rsk_slot_fill(int fd, uint32_t kind, void *object, struct rsk_slot **own,
+		  void (*closed)(void *object))
 {
 	struct rsk_slot *slot = rsk_fd_slot(fd);
 
@@ -45,27 +46,32 @@ int rsk_fd_insert(int fd, struct rsk_sock *sk, void (*closed)(struct rsk_sock *)
 	}
 	/* Who closed the number before has read the slot when it counts as free. */
 	atomic_load(&slot->users);
-	sk->slot = slot;
-	slot->sk = sk;
+	*own = slot;
+	slot->object = object;
 	slot->closed = closed;
-	atomic_fetch_or(&slot->users, RSK_FD_OPEN);
+	atomic_fetch_or(&slot->users, RSK_FD_OPEN | kind);
 	return 0;
+}
+
+int rsk_fd_insert(int fd, struct rsk_sock *sk, void (*closed)(void *sk))
+{
+	return rsk_slot_fill(fd, 0, sk, &sk->slot, closed);
 }
 
 void rsk_slot_last(struct rsk_slot *slot)
 {
-	void (*closed)(struct rsk_sock *);
 	uint32_t closing = RSK_FD_CLOSING;
-	struct rsk_sock *sk;
+	void (*closed)(void *);
+	void *object;
 
 	/* Latecomers may come and go now, too: exactly one of those who leave closes. */
 	if (!atomic_compare_exchange_strong(&slot->users, &closing, RSK_FD_CLAIMED))
 		return;
 	closed = slot->closed;
-	sk = slot->sk;
+	object = slot->object;
 	/* Read: from here on the slot may be filled anew. */
 	atomic_fetch_and(&slot->users, ~RSK_FD_CLAIMED);
-	closed(sk);
+	closed(object);
 }
 
 void rsk_fd_put(struct rsk_sock *sk)
@@ -73,16 +79,21 @@ void rsk_fd_put(struct rsk_sock *sk)
 	rsk_slot_leave(sk->slot);
 }
 
-bool rsk_fd_close(struct rsk_sock *sk)
+bool rsk_slot_close(struct rsk_slot *slot)
 {
-	struct rsk_slot *slot = sk->slot;
-	uint32_t users = atomic_load(&slot->users);
+	uint32_t users = atomic_load(&slot->users), closing;
 
 	do {
 		if (!(users & RSK_FD_OPEN))
 			return false;
-	} while (!atomic_compare_exchange_weak(&slot->users, &users, (users & ~RSK_FD_OPEN) | RSK_FD_CLOSING));
+		closing = (users & ~(RSK_FD_OPEN | RSK_FD_EPOLL)) | RSK_FD_CLOSING;
+	} while (!atomic_compare_exchange_weak(&slot->users, &users, closing));
 	return true;
+}
+
+bool rsk_fd_close(struct rsk_sock *sk)
+{
+	return rsk_slot_close(sk->slot);
 }
 
 void rsk_fd_each(void (*fn)(struct rsk_sock *sk))

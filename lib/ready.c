@@ -31,7 +31,7 @@ void rsk_ready_forget(void)
 
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec)
 {
-	struct epoll_event off = { .data.u32 = RSK_READY_RAISED };
+	struct epoll_event off = { .data.u64 = RSK_READY_RAISED };
 	int fd, sound = get_bell();
 
 	if (sound < 0)
@@ -59,7 +59,7 @@ void rsk_ready_close(struct rsk_ready *ready)
 
 int rsk_ready_add(struct rsk_ready *ready, int fd)
 {
-	struct epoll_event on = { .events = EPOLLIN, .data.u32 = RSK_READY_CHANNEL };
+	struct epoll_event on = { .events = EPOLLIN, .data.u64 = RSK_READY_CHANNEL };
 
 	return epoll_ctl(ready->fd, EPOLL_CTL_ADD, fd, &on) ? -errno : 0;
 }
@@ -72,7 +72,7 @@ void rsk_ready_remove(struct rsk_ready *ready, int fd)
 
 static void ring(struct rsk_ready *ready, bool on)
 {
-	struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u32 = RSK_READY_RAISED };
+	struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u64 = RSK_READY_RAISED };
 
 	if (ready->fd >= 0)
 		epoll_ctl(ready->fd, EPOLL_CTL_MOD, bell, &event);
@@ -99,6 +99,6 @@ int rsk_ready_sleep(struct rsk_ready *ready, int ms)
 	if (n < 0)
 		return -errno;
 	for (int i = 0; i < n; i++)
-		sources |= (int)events[i].data.u32;
+		sources |= (int)events[i].data.u64;
 	return sources;
 }

@@ -210,8 +210,9 @@ static void run_close(struct rsk_work *work)
 }
 
 /* The last call has left a closed descriptor. */
-static void released(struct rsk_sock *sk)
+static void released(void *object)
 {
+	struct rsk_sock *sk = object;
 	enum rsk_state state;
 
 	pthread_mutex_lock(&closing_lock);
@@ -256,6 +257,7 @@ bool rsk_sock_close(struct rsk_sock *sk)
 		return false;
 	rsk_lock(&sk->lock);
 	sk->closed = true;
+	rsk_sock_dismiss(sk);
 	rsk_sock_wake(sk);
 	rsk_unlock(&sk->lock);
 	return true;

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "cm.h"
 #include "credit.h"
@@ -69,6 +70,18 @@ enum {
 	RSK_SEND_USEFUL = 2048,      /* POLLOUT promises room for this much, as upstream */
 };
 
+/* Who is told what arrives, whoever takes it in: a member of an epoll instance, or a watch. It never loses
+ * anything: the CQ stays armed, and the descriptor becomes readable, for what nobody takes in. */
+struct rsk_observer {
+	struct rsk_observer *next;
+	uint32_t events;             /* EPOLL* bits that it wants; 0: it is not to be told */
+	bool edge;                   /* of each arrival, even if the same bits are there already */
+	/* Called with the state lock held: @arrived bits came. */
+	void (*tell)(struct rsk_observer *observer, uint32_t arrived);
+	/* The same, when the socket is closed: it is not observed any more. */
+	void (*dismiss)(struct rsk_observer *observer);
+};
+
 enum rsk_sleeper { RSK_NOBODY, RSK_ON_DESCRIPTOR, RSK_ON_CHANNEL };
 
 struct rsk_sock {
@@ -86,6 +99,9 @@ struct rsk_sock {
 	unsigned waiters;            /* threads inside rsk_sock_wait() */
 	short wanted;                /* POLLIN, POLLOUT: somebody was told that it is not there */
 	unsigned reminders;          /* how often the descriptor was kept readable for them */
+	struct rsk_observer *observers;
+	uint32_t told;               /* the bits that were there when they were last told */
+	uint64_t told_arrived;       /* and how many bytes had arrived */
 
 	enum rsk_state state;
 	bool bound;                  /* setup_lock */
@@ -177,6 +193,17 @@ enum rsk_look {
  * thread). State lock held. */
 short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look);
 
+/* Observers. All with the state lock held. */
+void rsk_sock_observe(struct rsk_sock *sk, struct rsk_observer *observer);
+void rsk_sock_unobserve(struct rsk_sock *sk, struct rsk_observer *observer);
+/* The bits that the observer wants and that are there. If there are none, or it is edge triggered, it will
+ * be told the next change; else it has to look again. */
+uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer);
+/* Tells them what arrived since they were last told; @all: everything that is there counts as new. */
+void rsk_sock_tell(struct rsk_sock *sk, bool all);
+/* The socket is closed: nobody observes it any more. */
+void rsk_sock_dismiss(struct rsk_sock *sk);
+
 /* Will the next completion make the descriptor readable? @tx: also that of a send. Returns true when a CQ
  * was newly armed: the caller looks again, as what came before raises no event. State lock held. */
 bool rsk_sock_arm(struct rsk_sock *sk, bool tx);
@@ -188,6 +215,8 @@ int rsk_sock_set_nonblock(struct rsk_sock *sk, bool nonblock);
 #define RSK_NEVER INT64_MAX
 int64_t rsk_now(void);
 int64_t rsk_deadline(const struct timeval *limit);
+/* The same for ppoll(2) and others: NULL is no limit; -EINVAL. */
+int64_t rsk_deadline_of(const struct timespec *limit);
 /* Milliseconds left, rounded up; -1 for ever. */
 int rsk_ms_until(int64_t deadline);
 /* How long a blocking call polls before it sleeps. */

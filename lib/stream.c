@@ -322,6 +322,8 @@ void rsk_stream_progress(struct rsk_sock *sk)
 		sent(sk, rsk_qp_refill(&sk->qp), "receives");
 	if (control_due(sk))
 		rsk_stream_send_control(sk);
+	if (sk->observers)
+		rsk_sock_tell(sk, false);
 }
 
 /* Questions and the end */

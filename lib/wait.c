@@ -33,6 +33,7 @@ void rsk_sock_wake(struct rsk_sock *sk)
 	if (sk->sleeper == RSK_ON_CHANNEL)
 		rsk_qp_nudge(&sk->qp);
 	tell_followers(sk);
+	rsk_sock_tell(sk, true);
 }
 
 /* While the engine sets up a connection its QP is nobody else's. */
@@ -96,6 +97,18 @@ bool rsk_sock_arm(struct rsk_sock *sk, bool tx)
 	if (rx_ret < 0 || tx_ret < 0)
 		rsk_sock_fail(sk, EIO, "cannot ask for completion events");
 	return rx_ret > 0 || tx_ret > 0;
+}
+
+/* Do send completions matter to somebody who is not inside a call? */
+static bool awaits_room(struct rsk_sock *sk)
+{
+	if (sk->wanted & POLLOUT)
+		return true;
+	for (struct rsk_observer *o = sk->observers; o; o = o->next) {
+		if (o->events & POLLOUT)
+			return !rsk_stream_writable(sk);
+	}
+	return false;
 }
 
 /* Makes the descriptor unreadable until something new happens. Not while somebody sleeps on it: the
@@ -173,13 +186,81 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 		return 0;
 	}
 	quiesce(sk);
-	rsk_sock_arm(sk, sk->wanted & POLLOUT);
+	rsk_sock_arm(sk, awaits_room(sk));
 	rsk_stream_progress(sk);
 	rsk_stream_rest(sk);
 	mask = rsk_sock_mask(sk) & interest;
 	sk->wanted &= ~mask;
 	settle(sk, mask);
 	return mask;
+}
+
+/* Observers */
+
+void rsk_sock_observe(struct rsk_sock *sk, struct rsk_observer *observer)
+{
+	observer->next = sk->observers;
+	sk->observers = observer;
+}
+
+void rsk_sock_unobserve(struct rsk_sock *sk, struct rsk_observer *observer)
+{
+	struct rsk_observer **at = &sk->observers;
+
+	while (*at && *at != observer)
+		at = &(*at)->next;
+	if (*at)
+		*at = observer->next;
+}
+
+void rsk_sock_dismiss(struct rsk_sock *sk)
+{
+	struct rsk_observer *observer;
+
+	while ((observer = sk->observers)) {
+		sk->observers = observer->next;
+		observer->dismiss(observer);
+	}
+}
+
+void rsk_sock_tell(struct rsk_sock *sk, bool all)
+{
+	uint32_t mask, arrived;
+
+	if (!sk->observers)
+		return;
+	mask = (uint16_t)rsk_sock_mask(sk);
+	arrived = all ? mask : mask & ~sk->told;
+	if (rsk_rx_arrived(sk) != sk->told_arrived)
+		arrived |= mask & (POLLIN | POLLRDNORM);
+	sk->told = mask;
+	sk->told_arrived = rsk_rx_arrived(sk);
+	for (struct rsk_observer *o = sk->observers; arrived && o; o = o->next) {
+		if (arrived & o->events)
+			o->tell(o, arrived);
+	}
+}
+
+/* The CQ stays armed for observers, whoever took the event that spent the last arming. */
+static void rearm(struct rsk_sock *sk)
+{
+	while (sk->observers && rsk_sock_arm(sk, awaits_room(sk)))
+		rsk_stream_progress(sk);
+}
+
+uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer)
+{
+	uint32_t mask;
+
+	rsk_stream_progress(sk);
+	mask = (uint16_t)rsk_sock_mask(sk) & observer->events;
+	if (mask && !observer->edge)
+		return mask;
+	if (!sk->wanted || !news_for_others(sk, 0))
+		quiesce(sk);
+	rearm(sk);
+	rsk_stream_rest(sk);
+	return (uint16_t)rsk_sock_mask(sk) & observer->events;
 }
 
 int rsk_sock_turn_taken(struct rsk_sock *sk)
@@ -207,6 +288,17 @@ int64_t rsk_deadline(const struct timeval *limit)
 	if (limit->tv_sec > INT32_MAX)
 		return RSK_NEVER;
 	return rsk_now() + limit->tv_sec * INT64_C(1000000000) + limit->tv_usec * 1000;
+}
+
+int64_t rsk_deadline_of(const struct timespec *limit)
+{
+	if (!limit)
+		return RSK_NEVER;
+	if (limit->tv_sec < 0 || limit->tv_nsec < 0 || limit->tv_nsec >= 1000000000)
+		return -EINVAL;
+	if (limit->tv_sec > INT32_MAX)
+		return RSK_NEVER;
+	return rsk_now() + limit->tv_sec * INT64_C(1000000000) + limit->tv_nsec;
 }
 
 /* How long a blocking call polls before it sleeps: as long as a sleep and a wake-up take. */
@@ -347,7 +439,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 		}
 		/* A completion that lands between the last poll and the arming raises no event: look
 		 * once more or its news waits for the next one. */
-		rsk_sock_arm(sk, tx || sk->wanted & POLLOUT);
+		rsk_sock_arm(sk, tx || awaits_room(sk));
 		if (look(sk)) {
 			ret = 0;
 			break;
@@ -364,6 +456,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 	}
 	sk->waiters--;
 	settle(sk, 0);
+	rearm(sk);
 	/* Whoever followed needs a new thread to sleep on the descriptor. */
 	tell_followers(sk);
 	return ret;

@@ -26,10 +26,15 @@
 #define RSK_RSK_H
 
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -272,6 +277,111 @@ ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt);
  * Source: POSIX poll().
  */
 int rsk_poll(struct pollfd *fds, nfds_t nfds, int timeout);
+
+/**
+ * rsk_ppoll - rsk_poll() with a finer time limit, and with signals let in only while it sleeps.
+ * @timeout: NULL waits for ever
+ * @sigmask: the signal mask while it sleeps, or NULL to leave it alone
+ *
+ * Errors as rsk_poll(), and EINVAL for a negative @timeout. Source: ppoll(2).
+ */
+int rsk_ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout, const sigset_t *sigmask);
+
+/**
+ * rsk_select - rsk_poll() with sets of descriptors.
+ * @nfds:    the highest descriptor in any set, plus 1. The sets are arrays of @nfds bits: they may be longer
+ *           than an fd_set
+ * @timeout: NULL waits for ever, 0 looks once; the time left is stored, as Linux does
+ *
+ * A failed connection is readable and writable; no rsk socket ever has an exceptional condition.
+ * Returns how many bits are set, 0 when the time passed, or -1 with errno EBADF (a descriptor is not open),
+ * EINTR, EINVAL (@nfds or @timeout negative), ENOMEM; then the sets are unchanged. Source: POSIX select().
+ */
+int rsk_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds, struct timeval *timeout);
+
+/** rsk_pselect - rsk_select() with rsk_ppoll()'s time limit and signal mask. Source: POSIX pselect(). */
+int rsk_pselect(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds, const struct timespec *timeout,
+		const sigset_t *sigmask);
+
+/**
+ * rsk_epoll_create1 - create an epoll instance.
+ * @flags: 0 or EPOLL_CLOEXEC
+ *
+ * Its members may be rsk sockets, kernel descriptors, and other instances. The instance is a kernel
+ * descriptor that is readable when a report waits (and, now and then, when there is nothing after all): poll it,
+ * or make it a member of another instance, of rsk or of the kernel. Close it with rsk_close().
+ * A wait costs what is ready, not what is watched; no thread works for it.
+ * Returns the descriptor, or -1 with errno EINVAL, EMFILE, ENFILE, ENOMEM. Source: epoll_create(2).
+ */
+int rsk_epoll_create1(int flags);
+
+/**
+ * rsk_epoll_ctl - add, change or remove a member.
+ * @op:    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
+ * @fd:    an rsk socket in any state, or a kernel descriptor
+ * @event: bits as of rsk_poll(), EPOLLET, EPOLLONESHOT; EPOLLEXCLUSIVE is accepted, and all instances are
+ *         told; EPOLLWAKEUP has no effect. Ignored for EPOLL_CTL_DEL
+ *
+ * Edge triggered, each arrival of data is reported, whether or not earlier data has been read, and room to
+ * send once a send has found none. A closed socket is a member no more.
+ * Returns 0, or -1 with errno:
+ *   EBADF   @epfd or @fd is not open
+ *   EINVAL  @epfd is no rsk epoll instance, or the same as @fd; unknown @op; EPOLLEXCLUSIVE with other flags
+ *           or for EPOLL_CTL_MOD
+ *   EEXIST  it is a member already
+ *   ENOENT  it is no member
+ *   EPERM   a file that cannot be waited for
+ *   ELOOP   instances would be members of each other
+ *   EFAULT  @event is NULL
+ *   ENOMEM, ENOSPC  out of memory, or of the user's watches
+ * Never blocks. Any thread, also while others wait. Source: epoll_ctl(2).
+ */
+int rsk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
+
+/**
+ * rsk_epoll_wait - wait for reports of an instance's members.
+ * @maxevents: room at @events, > 0; not more than 64 are reported at a time
+ * @timeout:   milliseconds; 0 looks once, negative waits for ever
+ *
+ * Several threads may wait. Members take turns when there are more reports than room.
+ * Returns how many were stored, 0 when the time passed, or -1 with errno:
+ *   EBADF   @epfd is not open, or was closed meanwhile
+ *   EINVAL  @epfd is no rsk epoll instance; @maxevents out of range
+ *   EFAULT  @events is NULL
+ *   EINTR   a signal came first
+ * Source: epoll_wait(2).
+ */
+int rsk_epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout);
+
+/** rsk_epoll_pwait - rsk_epoll_wait() with rsk_ppoll()'s signal mask. Source: epoll_pwait(2). */
+int rsk_epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout, const sigset_t *sigmask);
+
+/** rsk_epoll_pwait2 - the same, with rsk_ppoll()'s time limit. Source: epoll_pwait2(2). */
+int rsk_epoll_pwait2(int epfd, struct epoll_event *events, int maxevents, const struct timespec *timeout,
+		     const sigset_t *sigmask);
+
+/** Called when something arrives at a watched socket: @events of those asked for, EPOLLERR, EPOLLHUP. */
+typedef void rsk_watch_fn(int fd, uint32_t events, void *arg);
+
+/**
+ * rsk_watch - have a function called when something arrives at a socket.
+ * @fd:     a socket in any state
+ * @events: EPOLLIN, EPOLLOUT, EPOLLRDHUP; EPOLLERR and EPOLLHUP come unasked
+ * @fn:     the function, or NULL (with @events 0) to end watching
+ * @arg:    is passed to it
+ *
+ * It is called for each arrival, as an edge-triggered epoll reports it: new data, a connection to accept, room
+ * to send after a send found none, an end, a failure. A socket has one watch; another call replaces it.
+ * The function runs on the library's own thread, with no lock held: it may make any call of this library, on
+ * this socket too, but must not block: nothing connects or is accepted meanwhile. Once rsk_watch() has
+ * returned (to another thread than that), the previous function is not running and will not be called.
+ * rsk_close() ends watching, but does not wait for a call that is being made.
+ *
+ * Returns the bits that are there now (>= 0; they are not told), or -1 with errno EBADF, EINVAL (unknown bits, or
+ * bits without a function), EMFILE, ENFILE, ENOMEM, ENOSPC. Does not block but for a function that is running.
+ * Source: none; the readiness bits are those of rsk_poll().
+ */
+int rsk_watch(int fd, uint32_t events, rsk_watch_fn *fn, void *arg);
 
 /** rsk_getsockname - the local address; the wildcard before binding. Source: POSIX getsockname(). */
 int rsk_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen);

@@ -25,7 +25,7 @@ struct object {
 	atomic_int closed;           /* how often */
 };
 
-static void count_closed(struct rsk_sock *sk)
+static void count_closed(void *sk)
 {
 	((struct object *)sk)->closed++;
 }
@@ -219,7 +219,7 @@ END_TEST
 
 static struct object successor;
 
-static void insert_successor(struct rsk_sock *sk)
+static void insert_successor(void *sk)
 {
 	count_closed(sk);
 	insert(10, &successor);
@@ -516,7 +516,7 @@ enum { STEPS = 40000 };
 static atomic_bool in_use[SLOTS];
 static atomic_int opened, ended, closers, ended_twice, ended_while_held, dead_seen;
 
-static void end_shared(struct rsk_sock *sk)
+static void end_shared(void *sk)
 {
 	struct shared *o = (struct shared *)sk;
 	int slot = o->slot;

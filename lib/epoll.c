@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Sets of descriptors, and rsk_epoll_*(): see epoll.h. */
+#include "epoll.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fdtab.h"
+
+enum {
+	BATCH = 64,                  /* events asked of the kernel at a time */
+	FIRST_SIZE = 64,             /* of an instance's table of items */
+	/* Beside the events themselves: */
+	FLAGS = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE,
+	/* What EPOLLEXCLUSIVE goes with, in epoll_ctl(2). */
+	EXCLUSIVE_OK = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE,
+};
+
+/* The instance that this thread takes reports from: it need not be told to itself. */
+static _Thread_local struct rsk_epoll *taking;
+
+/* Items */
+
+void rsk_item_put(struct rsk_item *item)
+{
+	if (atomic_fetch_sub_explicit(&item->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (item->sk)
+		rsk_sock_unref(item->sk);
+	free(item);
+}
+
+/* The kernel hands this back with an event. */
+static uint64_t name_of(const struct rsk_item *item)
+{
+	return (uint64_t)item->serial << 32 | (unsigned)item->fd;
+}
+
+static struct rsk_item *by_name(struct rsk_epoll *ep, uint64_t name)
+{
+	unsigned fd = (uint32_t)name;
+	struct rsk_item *item = fd < ep->size ? ep->items[fd] : NULL;
+
+	return item && item->serial == name >> 32 ? item : NULL;
+}
+
+/* The instance's lock held. */
+static void enqueue(struct rsk_item *item)
+{
+	struct rsk_epoll *ep = item->ep;
+
+	if (item->queued || item->gone)
+		return;
+	item->queued = true;
+	item->next = NULL;
+	atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
+	*ep->last = item;
+	ep->last = &item->next;
+	ep->nready++;
+	if (taking != ep)
+		rsk_ready_raise(&ep->ready);
+}
+
+/* Takes over the list's reference. The instance's lock held. */
+static struct rsk_item *dequeue(struct rsk_epoll *ep)
+{
+	struct rsk_item *item = ep->first;
+
+	ep->first = item->next;
+	if (!ep->first)
+		ep->last = &ep->first;
+	ep->nready--;
+	item->queued = false;
+	return item;
+}
+
+static void tell(struct rsk_observer *observer, uint32_t arrived)
+{
+	struct rsk_item *item = (struct rsk_item *)observer;
+
+	item->arrived |= arrived;
+	rsk_lock(&item->ep->lock);
+	enqueue(item);
+	rsk_unlock(&item->ep->lock);
+}
+
+/* Takes an item out of the table. */
+static void forget(struct rsk_item *item)
+{
+	struct rsk_epoll *ep = item->ep;
+	bool mine;
+
+	rsk_lock(&ep->lock);
+	mine = !item->gone;
+	if (mine) {
+		item->gone = true;
+		ep->items[item->fd] = NULL;
+	}
+	rsk_unlock(&ep->lock);
+	if (mine)
+		rsk_item_put(item);
+}
+
+/* The socket is being closed by its last holder but us: it outlives the item. */
+static void dismiss(struct rsk_observer *observer)
+{
+	observer->events = 0;
+	forget((struct rsk_item *)observer);
+}
+
+static void unlink_item(struct rsk_item *item)
+{
+	if (item->sk) {
+		rsk_lock(&item->sk->lock);
+		rsk_sock_unobserve(item->sk, &item->observer);
+		item->observer.events = 0;
+		rsk_unlock(&item->sk->lock);
+	}
+	forget(item);
+}
+
+static int make_room(struct rsk_epoll *ep, int fd)
+{
+	unsigned size = ep->size ? ep->size : FIRST_SIZE;
+	struct rsk_item **items, **old;
+
+	if ((unsigned)fd < ep->size)
+		return 0;
+	while (size <= (unsigned)fd)
+		size *= 2;
+	items = calloc(size, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	rsk_lock(&ep->lock);
+	old = ep->items;
+	for (unsigned i = 0; i < ep->size; i++)
+		items[i] = old[i];
+	ep->items = items;
+	ep->size = size;
+	rsk_unlock(&ep->lock);
+	free(old);
+	return 0;
+}
+
+/* In the table, with one reference for it, and one for the caller. ctl_lock held. */
+static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *sk)
+{
+	struct rsk_item *item;
+
+	if (make_room(ep, fd))
+		return NULL;
+	item = calloc(1, sizeof(*item));
+	if (!item)
+		return NULL;
+	item->ep = ep;
+	item->fd = fd;
+	item->sk = sk ? rsk_sock_ref(sk) : NULL;
+	item->observer.tell = tell;
+	item->observer.dismiss = dismiss;
+	atomic_init(&item->refs, 2);
+	rsk_lock(&ep->lock);
+	item->serial = ++ep->serial ? ep->serial : ++ep->serial;
+	ep->items[fd] = item;
+	rsk_unlock(&ep->lock);
+	return item;
+}
+
+/* The member under this number, held, or NULL. ctl_lock held. */
+static struct rsk_item *find(struct rsk_epoll *ep, int fd)
+{
+	struct rsk_item *item;
+
+	rsk_lock(&ep->lock);
+	item = (unsigned)fd < ep->size ? ep->items[fd] : NULL;
+	if (item)
+		atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
+	rsk_unlock(&ep->lock);
+	return item;
+}
+
+/* Changing a set */
+
+/* What an item waits for, from now on. Returns what is there already. */
+static int set_interest(struct rsk_item *item, const struct rsk_interest *interest, bool quiet, bool add)
+{
+	struct rsk_sock *sk = item->sk;
+	uint32_t mask;
+
+	rsk_lock(&sk->lock);
+	if (sk->closed) {
+		rsk_unlock(&sk->lock);
+		return -EBADF;
+	}
+	item->observer.events = (interest->events & ~(uint32_t)FLAGS) | EPOLLERR | EPOLLHUP;
+	item->observer.edge = interest->events & EPOLLET;
+	item->once = interest->events & EPOLLONESHOT;
+	item->data = interest->data;
+	item->fn = interest->fn;
+	if (add)
+		rsk_sock_observe(sk, &item->observer);
+	mask = rsk_sock_look(sk, &item->observer);
+	item->arrived = quiet ? 0 : mask;
+	if (mask && !quiet)
+		tell(&item->observer, mask);
+	rsk_unlock(&sk->lock);
+	return (int)mask;
+}
+
+static int add_sock(struct rsk_epoll *ep, int fd, struct rsk_sock *sk, const struct rsk_interest *interest,
+		    bool quiet)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	struct rsk_item *item = new_item(ep, fd, sk);
+	int ret;
+
+	if (!item)
+		return -ENOMEM;
+	event.data.u64 = name_of(item);
+	ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+	if (!ret)
+		ret = set_interest(item, interest, quiet, true);
+	if (ret < 0)
+		unlink_item(item);
+	rsk_item_put(item);
+	return ret;
+}
+
+int rsk_epoll_set(struct rsk_epoll *ep, int fd, struct rsk_sock *sk, const struct rsk_interest *interest,
+		  bool quiet)
+{
+	struct rsk_item *item = find(ep, fd);
+	int ret = 0;
+
+	if (item && item->sk != sk) {
+		/* Of a descriptor that was closed: the kernel has forgotten it. */
+		forget(item);
+		rsk_item_put(item);
+		item = NULL;
+	}
+	if (!item)
+		return interest ? add_sock(ep, fd, sk, interest, quiet) : -ENOENT;
+	if (interest) {
+		ret = set_interest(item, interest, quiet, false);
+	} else {
+		unlink_item(item);
+		epoll_ctl(ep->ready.fd, EPOLL_CTL_DEL, fd, NULL);
+	}
+	rsk_item_put(item);
+	return ret;
+}
+
+static int ctl_sock(struct rsk_epoll *ep, int op, int fd, struct rsk_sock *sk, const struct epoll_event *event)
+{
+	struct rsk_interest interest = { 0 };
+	struct rsk_item *item = find(ep, fd);
+	bool member = item && item->sk == sk;
+	int ret;
+
+	if (item)
+		rsk_item_put(item);
+	if (op == EPOLL_CTL_ADD && member)
+		return -EEXIST;
+	if (op != EPOLL_CTL_ADD && !member)
+		return -ENOENT;
+	if (op != EPOLL_CTL_DEL)
+		interest = (struct rsk_interest){ event->events, event->data, NULL };
+	ret = rsk_epoll_set(ep, fd, sk, op == EPOLL_CTL_DEL ? NULL : &interest, false);
+	return ret < 0 ? ret : 0;
+}
+
+/* An item may be there already: of a descriptor that was closed, which the kernel has forgotten, or of a
+ * member, which the kernel will say. */
+static int add_kernel(struct rsk_epoll *ep, int fd, const struct epoll_event *event)
+{
+	struct rsk_item *old = find(ep, fd), *item = new_item(ep, fd, NULL);
+	struct epoll_event named = { .events = event->events };
+	int ret = -ENOMEM;
+
+	if (item) {
+		item->data = event->data;
+		named.data.u64 = name_of(item);
+		ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, fd, &named) ? -errno : 0;
+		rsk_lock(&ep->lock);
+		if (ret)
+			ep->items[fd] = old;
+		rsk_unlock(&ep->lock);
+		if (ret)
+			rsk_item_put(item);
+		else if (old)
+			rsk_item_put(old);
+		rsk_item_put(item);
+	}
+	if (old)
+		rsk_item_put(old);
+	return ret;
+}
+
+static int change_kernel(struct rsk_epoll *ep, int op, int fd, const struct epoll_event *event)
+{
+	struct rsk_item *item = find(ep, fd);
+	struct epoll_event named = { 0 };
+	int ret;
+
+	if (!item)
+		return -ENOENT;
+	if (op == EPOLL_CTL_MOD) {
+		named = (struct epoll_event){ event->events, { .u64 = name_of(item) } };
+		rsk_lock(&ep->lock);
+		item->data = event->data;
+		rsk_unlock(&ep->lock);
+	}
+	ret = epoll_ctl(ep->ready.fd, op, fd, &named) ? -errno : 0;
+	if (op == EPOLL_CTL_DEL || ret == -ENOENT)
+		forget(item);
+	rsk_item_put(item);
+	return ret;
+}
+
+/* The kernel knows its members: it says what is wrong. */
+static int ctl_kernel(struct rsk_epoll *ep, int op, int fd, const struct epoll_event *event)
+{
+	struct rsk_item *stale;
+
+	if (fcntl(fd, F_GETFD) < 0)
+		return -EBADF;
+	stale = find(ep, fd);
+	/* Of a socket that was closed, and whose number is in use again. */
+	if (stale && stale->sk)
+		unlink_item(stale);
+	if (stale)
+		rsk_item_put(stale);
+	return op == EPOLL_CTL_ADD ? add_kernel(ep, fd, event) : change_kernel(ep, op, fd, event);
+}
+
+static int check_ctl(int epfd, int op, int fd, const struct epoll_event *event)
+{
+	if (op != EPOLL_CTL_ADD && op != EPOLL_CTL_MOD && op != EPOLL_CTL_DEL)
+		return -EINVAL;
+	if (op != EPOLL_CTL_DEL && !event)
+		return -EFAULT;
+	if (fd == epfd)
+		return -EINVAL;
+	if (op != EPOLL_CTL_DEL && event->events & EPOLLEXCLUSIVE &&
+	    (op == EPOLL_CTL_MOD || event->events & ~(uint32_t)EXCLUSIVE_OK))
+		return -EINVAL;
+	return 0;
+}
+
+static int ctl(struct rsk_epoll *ep, int op, int fd, const struct epoll_event *event)
+{
+	struct rsk_sock *sk = rsk_fd_get(fd);
+	int ret;
+
+	pthread_mutex_lock(&ep->ctl_lock);
+	ret = sk ? ctl_sock(ep, op, fd, sk, event) : ctl_kernel(ep, op, fd, event);
+	pthread_mutex_unlock(&ep->ctl_lock);
+	if (sk)
+		rsk_fd_put(sk);
+	return ret;
+}
+
+/* Taking reports */
+
+/* What an item off the ready list has to report. *again: it stays ready until a look finds nothing. */
+static uint32_t report(struct rsk_item *item, struct rsk_hit *hit, bool *again)
+{
+	struct rsk_sock *sk = item->sk;
+	uint32_t mask = 0;
+
+	rsk_lock(&sk->lock);
+	if (item->observer.events) {
+		mask = rsk_sock_look(sk, &item->observer);
+		if (item->observer.edge && !(item->arrived & item->observer.events))
+			mask = 0;
+		item->arrived = 0;
+		if (mask && item->once)
+			item->observer.events = 0;
+		else
+			*again = mask && !item->observer.edge;
+	}
+	*hit = (struct rsk_hit){ item, mask, item->serial, item->data, item->fn };
+	rsk_unlock(&sk->lock);
+	return mask;
+}
+
+/* From the ready list, each item once. The instance's lock held, but not while an item is looked at. */
+static int take_ready(struct rsk_epoll *ep, struct rsk_hit *hits, int max)
+{
+	int n = 0;
+
+	for (unsigned left = ep->nready; left && ep->nready && n < max; left--) {
+		struct rsk_item *item = dequeue(ep);
+		bool again = false;
+
+		rsk_unlock(&ep->lock);
+		if (report(item, &hits[n], &again))
+			n++;
+		else
+			rsk_item_put(item);
+		rsk_lock(&ep->lock);
+		if (again)
+			enqueue(item);
+	}
+	return n;
+}
+
+/* Kernel members report themselves; a socket goes on the ready list. The instance's lock held. */
+static int take_kernel(struct rsk_epoll *ep, const struct epoll_event *events, int count, struct rsk_hit *hits)
+{
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		struct rsk_item *item = by_name(ep, events[i].data.u64);
+
+		if (!item)
+			continue;            /* the bell, or removed meanwhile */
+		if (item->sk) {
+			enqueue(item);
+			continue;
+		}
+		atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
+		hits[n++] = (struct rsk_hit){ item, events[i].events, item->serial, item->data, NULL };
+	}
+	return n;
+}
+
+static int kernel_wait(struct rsk_epoll *ep, struct epoll_event *events, int max, int64_t deadline,
+		       const sigset_t *sigmask)
+{
+	int64_t left = deadline == RSK_NEVER ? 0 : deadline - rsk_now();
+	struct timespec ts = { 0 };
+	int n;
+
+	if (left > 0)
+		ts = (struct timespec){ left / 1000000000, left % 1000000000 };
+	n = epoll_pwait2(ep->ready.fd, events, max, deadline == RSK_NEVER ? NULL : &ts, sigmask);
+	if (n < 0 && errno == ENOSYS)
+		n = epoll_pwait(ep->ready.fd, events, max, rsk_ms_until(deadline), sigmask);
+	return n < 0 ? -errno : n;
+}
+
+/* How many events to ask the kernel for: half of @max when there are items to look at, too. */
+static int kernel_share(struct rsk_epoll *ep, int max)
+{
+	int share = max;
+
+	if (ep->nready) {
+		share = (max + ep->kernel_next) / 2;
+		ep->kernel_next = !ep->kernel_next;
+	}
+	return share < BATCH ? share : BATCH;
+}
+
+/* One round: 0 when nothing was found, though something woke us. */
+static int take_some(struct rsk_epoll *ep, struct rsk_hit *hits, int max, int64_t deadline,
+		     const sigset_t *sigmask)
+{
+	struct epoll_event events[BATCH];
+	int share, count = 0, n;
+
+	rsk_lock(&ep->lock);
+	if (!ep->nready)
+		rsk_ready_lower(&ep->ready);
+	else
+		deadline = 0;
+	if (ep->closed) {
+		rsk_unlock(&ep->lock);
+		return -EBADF;
+	}
+	share = kernel_share(ep, max);
+	rsk_unlock(&ep->lock);
+
+	if (share)
+		count = kernel_wait(ep, events, share, deadline, sigmask);
+	if (count < 0)
+		return count;
+
+	taking = ep;
+	rsk_lock(&ep->lock);
+	n = take_kernel(ep, events, count, hits);
+	n += take_ready(ep, hits + n, max - n);
+	taking = NULL;
+	if (ep->nready)
+		rsk_ready_raise(&ep->ready);
+	rsk_unlock(&ep->lock);
+	return n;
+}
+
+int rsk_epoll_take(struct rsk_epoll *ep, struct rsk_hit *hits, int max, int64_t deadline,
+		   const sigset_t *sigmask)
+{
+	int n;
+
+	do
+		n = take_some(ep, hits, max, deadline, sigmask);
+	while (!n && rsk_now() < deadline);
+	return n;
+}
+
+/* An instance's life */
+
+struct rsk_epoll *rsk_epoll_new(bool cloexec)
+{
+	struct rsk_epoll *ep = calloc(1, sizeof(*ep));
+	int ret;
+
+	if (!ep)
+		return NULL;
+	ep->last = &ep->first;
+	ret = rsk_ready_open(&ep->ready, cloexec);
+	if (ret) {
+		free(ep);
+		errno = -ret;
+		return NULL;
+	}
+	pthread_mutex_init(&ep->ctl_lock, NULL);
+	return ep;
+}
+
+void rsk_epoll_free(struct rsk_epoll *ep)
+{
+	for (unsigned fd = 0; fd < ep->size; fd++) {
+		struct rsk_item *item = find(ep, (int)fd);
+
+		if (item) {
+			unlink_item(item);
+			rsk_item_put(item);
+		}
+	}
+	while (ep->nready)
+		rsk_item_put(dequeue(ep));
+	rsk_ready_close(&ep->ready);
+	pthread_mutex_destroy(&ep->ctl_lock);
+	free(ep->items);
+	free(ep);
+}
+
+static void released(void *ep)
+{
+	rsk_epoll_free(ep);
+}
+
+bool rsk_epoll_close(int fd)
+{
+	struct rsk_epoll *ep = rsk_slot_enter(fd, RSK_FD_EPOLL);
+
+	if (!ep)
+		return false;
+	if (rsk_slot_close(ep->slot)) {
+		rsk_lock(&ep->lock);
+		ep->closed = true;
+		/* Whoever waits leaves. */
+		rsk_ready_raise(&ep->ready);
+		rsk_unlock(&ep->lock);
+	}
+	rsk_slot_leave(ep->slot);
+	return true;
+}
+
+/* The calls */
+
+static int result(int ret)
+{
+	if (ret >= 0)
+		return ret;
+	errno = -ret;
+	return -1;
+}
+
+/* The instance, held, or NULL and errno. */
+static struct rsk_epoll *get(int epfd)
+{
+	struct rsk_epoll *ep = rsk_slot_enter(epfd, RSK_FD_EPOLL);
+
+	if (!ep && fcntl(epfd, F_GETFD) >= 0)
+		errno = EINVAL;
+	return ep;
+}
+
+int rsk_epoll_create1(int flags)
+{
+	struct rsk_epoll *ep;
+	int fd, ret;
+
+	if (flags & ~EPOLL_CLOEXEC)
+		return result(-EINVAL);
+	ep = rsk_epoll_new(flags & EPOLL_CLOEXEC);
+	if (!ep)
+		return -1;
+	fd = ep->ready.fd;
+	ret = rsk_slot_fill(fd, RSK_FD_EPOLL, ep, &ep->slot, released);
+	if (ret)
+		rsk_epoll_free(ep);
+	return result(ret ? ret : fd);
+}
+
+int rsk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct rsk_epoll *ep = get(epfd);
+	int ret;
+
+	if (!ep)
+		return -1;
+	ret = check_ctl(epfd, op, fd, event);
+	if (!ret)
+		ret = ctl(ep, op, fd, event);
+	rsk_slot_leave(ep->slot);
+	return result(ret);
+}
+
+static int wait_until(int epfd, struct epoll_event *events, int maxevents, int64_t deadline,
+		      const sigset_t *sigmask)
+{
+	struct rsk_hit hits[BATCH];
+	struct rsk_epoll *ep = get(epfd);
+	int ret = -EINVAL;
+
+	if (!ep)
+		return -1;
+	if (maxevents > 0 && !events)
+		ret = -EFAULT;
+	else if (maxevents > 0 && maxevents <= INT_MAX / (int)sizeof(*events))
+		ret = rsk_epoll_take(ep, hits, maxevents < BATCH ? maxevents : BATCH, deadline, sigmask);
+	for (int i = 0; i < ret; i++) {
+		events[i] = (struct epoll_event){ hits[i].events, hits[i].data };
+		rsk_item_put(hits[i].item);
+	}
+	rsk_slot_leave(ep->slot);
+	return result(ret);
+}
+
+int rsk_epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	return rsk_epoll_pwait(epfd, events, maxevents, timeout, NULL);
+}
+
+int rsk_epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout, const sigset_t *sigmask)
+{
+	int64_t deadline = timeout < 0 ? RSK_NEVER : rsk_now() + timeout * INT64_C(1000000);
+
+	return wait_until(epfd, events, maxevents, deadline, sigmask);
+}
+
+int rsk_epoll_pwait2(int epfd, struct epoll_event *events, int maxevents, const struct timespec *timeout,
+		     const sigset_t *sigmask)
+{
+	int64_t deadline = rsk_deadline_of(timeout);
+
+	if (deadline < 0)
+		return result(-EINVAL);
+	return wait_until(epfd, events, maxevents, deadline, sigmask);
+}
