@@ -4,56 +4,106 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static pthread_mutex_t bell_lock = PTHREAD_MUTEX_INITIALIZER;
-static int bell = -1;                /* the eventfd that is always readable */
-
-static int get_bell(void)
-{
+/*
+ * An eventfd that is always readable, a member of several descriptors. Not of all: the kernel refuses to
+ * nest more than 500 epoll instances that share a member (100 one level deeper, 50 two levels deeper), as
+ * an event of it would have to wake them all.
+ */
+struct rsk_bell {
 	int fd;
+	unsigned users;
+	struct rsk_bell *next;       /* the next that has room */
+};
 
-	pthread_mutex_lock(&bell_lock);
-	if (bell < 0)
-		bell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-	fd = bell < 0 ? -errno : bell;
-	pthread_mutex_unlock(&bell_lock);
-	return fd;
+enum { BELL_USERS = 16 };
+
+static pthread_mutex_t bells_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rsk_bell *bells;       /* those with room */
+
+static struct rsk_bell *new_bell(void)
+{
+	struct rsk_bell *bell = malloc(sizeof(*bell));
+
+	if (!bell)
+		return NULL;
+	*bell = (struct rsk_bell){ .fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK), .next = bells };
+	if (bell->fd < 0) {
+		free(bell);
+		return NULL;
+	}
+	bells = bell;
+	return bell;
+}
+
+/* NULL and errno. */
+static struct rsk_bell *get_bell(void)
+{
+	struct rsk_bell *bell;
+
+	pthread_mutex_lock(&bells_lock);
+	bell = bells ? bells : new_bell();
+	if (bell && ++bell->users == BELL_USERS)
+		bells = bell->next;
+	pthread_mutex_unlock(&bells_lock);
+	return bell;
+}
+
+static void put_bell(struct rsk_bell *bell)
+{
+	struct rsk_bell **at = &bells;
+
+	pthread_mutex_lock(&bells_lock);
+	if (bell->users-- == BELL_USERS) {
+		bell->next = bells;
+		bells = bell;
+	}
+	if (!bell->users) {
+		while (*at != bell)
+			at = &(*at)->next;
+		*at = bell->next;
+		close(bell->fd);
+		free(bell);
+	}
+	pthread_mutex_unlock(&bells_lock);
 }
 
 void rsk_ready_forget(void)
 {
-	pthread_mutex_init(&bell_lock, NULL);
-	bell = -1;
+	pthread_mutex_init(&bells_lock, NULL);
+	bells = NULL;
 }
 
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec)
 {
 	struct epoll_event off = { .data.u64 = RSK_READY_RAISED };
-	int fd, sound = get_bell();
+	struct rsk_bell *bell = get_bell();
+	int fd, err;
 
-	if (sound < 0)
-		return sound;
-	fd = epoll_create1(cloexec ? EPOLL_CLOEXEC : 0);
-	if (fd < 0)
+	if (!bell)
 		return -errno;
-	if (epoll_ctl(fd, EPOLL_CTL_ADD, sound, &off)) {
-		int err = errno;
-
-		close(fd);
+	fd = epoll_create1(cloexec ? EPOLL_CLOEXEC : 0);
+	if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, bell->fd, &off)) {
+		err = errno;
+		if (fd >= 0)
+			close(fd);
+		put_bell(bell);
 		return -err;
 	}
-	ready->fd = fd;
-	ready->raised = false;
+	*ready = (struct rsk_ready){ .fd = fd, .bell = bell };
 	return 0;
 }
 
 void rsk_ready_close(struct rsk_ready *ready)
 {
-	if (ready->fd >= 0)
-		close(ready->fd);
+	if (ready->fd < 0)
+		return;
+	close(ready->fd);
+	put_bell(ready->bell);
 	ready->fd = -1;
 }
 
@@ -75,7 +125,7 @@ static void ring(struct rsk_ready *ready, bool on)
 	struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u64 = RSK_READY_RAISED };
 
 	if (ready->fd >= 0)
-		epoll_ctl(ready->fd, EPOLL_CTL_MOD, bell, &event);
+		epoll_ctl(ready->fd, EPOLL_CTL_MOD, ready->bell->fd, &event);
 	ready->raised = on;
 }
 

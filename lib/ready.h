@@ -2,9 +2,9 @@
 /*
  * The descriptor of a socket: an epoll instance, because it is a kernel descriptor that is there from
  * the first day, that any loop can wait on, and that becomes readable when one of its members does.
- * Its members are the completion channel of the connection, and one eventfd of the process that is
- * always readable: raising the descriptor is to switch that member on. So an established connection
- * costs two descriptors.
+ * Its members are the completion channel of the connection, and an eventfd that is always readable, which
+ * a few descriptors share: raising the descriptor is to switch that member on. So an established
+ * connection costs little more than two descriptors.
  *
  * Readable means "look again", never less. Its owner (sock.c) calls this under the state lock.
  */
@@ -14,15 +14,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct rsk_bell;
+
 struct rsk_ready {
 	int fd;                      /* -1 until the socket has a descriptor */
+	struct rsk_bell *bell;       /* the eventfd */
 	bool raised;
 };
 
 /* Creates the descriptor. 0 or -errno. */
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec);
 void rsk_ready_close(struct rsk_ready *ready);
-/* After fork: the eventfd is made anew. */
+/* After fork: the eventfds are made anew. */
 void rsk_ready_forget(void);
 
 /* Lets the descriptor follow @fd, too. */
