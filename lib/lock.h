@@ -28,8 +28,9 @@ static inline bool rsk_trylock(struct rsk_lock *lock)
 {
 	uint32_t expected = RSK_LOCK_FREE;
 
-	return atomic_compare_exchange_strong_explicit(&lock->state, &expected, RSK_LOCK_HELD,
-						       memory_order_acquire, memory_order_relaxed);
+	/* In one order with other sequentially consistent accesses, also when it fails: see
+	 * rsk_sock_take_turn(). */
+	return atomic_compare_exchange_strong(&lock->state, &expected, RSK_LOCK_HELD);
 }
 
 static inline void rsk_lock(struct rsk_lock *lock)
@@ -40,8 +41,7 @@ static inline void rsk_lock(struct rsk_lock *lock)
 
 static inline void rsk_unlock(struct rsk_lock *lock)
 {
-	if (atomic_exchange_explicit(&lock->state, RSK_LOCK_FREE, memory_order_release) ==
-	    RSK_LOCK_WANTED)
+	if (atomic_exchange(&lock->state, RSK_LOCK_FREE) == RSK_LOCK_WANTED)
 		rsk_futex_wake(&lock->state, 1);
 }
 

@@ -17,6 +17,7 @@
 #ifndef RSK_SOCK_H
 #define RSK_SOCK_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -89,6 +90,7 @@ struct rsk_sock {
 	atomic_uint refs;
 	int domain;
 	atomic_bool nonblock;
+	_Atomic(short) turned_away;  /* POLLIN, POLLOUT: a call that must not wait met one that had the turn */
 
 	pthread_mutex_t setup_lock;  /* one bind, listen or connect at a time; outermost */
 
@@ -227,9 +229,8 @@ int64_t rsk_spin_ns(void);
  * passed), -EINTR, or -ECONNABORTED (closed meanwhile). */
 int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline);
 
-/* Another call has the turn, tx.lock or rx.lock, maybe for long: -EAGAIN, and the descriptor says to
- * look again. */
-int rsk_sock_turn_taken(struct rsk_sock *sk);
+/* A call was turned away as another had the turn: now it has not, and there may be something left. */
+void rsk_sock_turn_over(struct rsk_sock *sk);
 
 /* Must a call with these flags not wait? */
 static inline bool rsk_sock_nonblocking(struct rsk_sock *sk, int flags)
@@ -237,14 +238,25 @@ static inline bool rsk_sock_nonblocking(struct rsk_sock *sk, int flags)
 	return flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
 }
 
+/* @turn is tx.lock or rx.lock. -EAGAIN: another call has it, maybe for long, and must not be waited for. */
 static inline int rsk_sock_take_turn(struct rsk_sock *sk, struct rsk_lock *turn, int flags)
 {
 	if (rsk_trylock(turn))
 		return 0;
-	if (rsk_sock_nonblocking(sk, flags))
-		return rsk_sock_turn_taken(sk);
-	rsk_lock(turn);
-	return 0;
+	if (!rsk_sock_nonblocking(sk, flags)) {
+		rsk_lock(turn);
+		return 0;
+	}
+	/* Noted first, then tried again: who gives up the turn in between sees the one or the other. */
+	atomic_fetch_or(&sk->turned_away, turn == &sk->rx.lock ? POLLIN : POLLOUT);
+	return rsk_trylock(turn) ? 0 : -EAGAIN;
+}
+
+static inline void rsk_sock_give_turn(struct rsk_sock *sk, struct rsk_lock *turn)
+{
+	rsk_unlock(turn);
+	if (atomic_load(&sk->turned_away))
+		rsk_sock_turn_over(sk);
 }
 
 /* Closes the descriptor: what rsk_close() does. */

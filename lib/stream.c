@@ -362,7 +362,7 @@ void rsk_stream_shutdown(struct rsk_sock *sk, int how)
 		sk->tx.end_due = true;
 	rsk_stream_send_control(sk);
 	rsk_unlock(&sk->lock);
-	rsk_unlock(&sk->tx.lock);
+	rsk_sock_give_turn(sk, &sk->tx.lock);
 }
 
 bool rsk_stream_drained(struct rsk_sock *sk)

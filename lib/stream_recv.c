@@ -179,6 +179,6 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 		if (used_up != place.segment)
 			give_back(sk, used_up);
 	}
-	rsk_unlock(&rx->lock);
+	rsk_sock_give_turn(sk, &rx->lock);
 	return done ? done : rsk_sock_report(sk, ret);
 }

@@ -250,6 +250,6 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
-	rsk_unlock(&sk->tx.lock);
+	rsk_sock_give_turn(sk, &sk->tx.lock);
 	return sent ? sent : rsk_sock_report(sk, (int)ret);
 }

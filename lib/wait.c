@@ -263,12 +263,17 @@ uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer)
 	return (uint16_t)rsk_sock_mask(sk) & observer->events;
 }
 
-int rsk_sock_turn_taken(struct rsk_sock *sk)
+void rsk_sock_turn_over(struct rsk_sock *sk)
 {
+	short events = atomic_exchange(&sk->turned_away, 0);
+
+	if (!events)
+		return;
 	rsk_lock(&sk->lock);
+	sk->wanted |= events;
 	rsk_ready_raise(&sk->ready);
+	rsk_sock_tell(sk, true);
 	rsk_unlock(&sk->lock);
-	return -EAGAIN;
 }
 
 /* Waiting */
