@@ -155,7 +155,7 @@ static bool reports(const struct rsk_qp *qp, enum rsk_cq which)
  * raised for those who go on looking after the CQ was armed, and lowered for those who do not. */
 static bool be_lazy(struct rsk_sock *sk, short events)
 {
-	if (sk->state != RSK_CONNECTED || atomic_load(&sk->nonblock))
+	if (sk->state != RSK_CONNECTED || atomic_load(&sk->nonblock) || sk->observers)
 		return false;
 	if (!sk->ready.raised && (!reports(&sk->qp, RSK_CQ_RX) ||
 				  (events & POLLOUT && !reports(&sk->qp, RSK_CQ_TX))))
@@ -180,12 +180,11 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 	sk->wanted |= events & (POLLIN | POLLOUT);
 	if (look == RSK_LOOK_AND_ARM_LAZILY && be_lazy(sk, events))
 		return 0;
-	if (news_for_others(sk, events)) {
-		/* It is theirs to look: the descriptor stays readable. */
+	/* It is theirs to look: the descriptor stays readable. */
+	if (news_for_others(sk, events))
 		rsk_ready_raise(&sk->ready);
-		return 0;
-	}
-	quiesce(sk);
+	else
+		quiesce(sk);
 	rsk_sock_arm(sk, awaits_room(sk));
 	rsk_stream_progress(sk);
 	rsk_stream_rest(sk);
