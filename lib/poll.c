@@ -218,6 +218,32 @@ static nfds_t from_sets(struct pollfd *fds, int nfds, fd_set *const sets[3])
 	return count;
 }
 
+/* Does it belong into this set, of the three? */
+static bool belongs(const struct pollfd *fd, int set)
+{
+	return fd->events & select_sets[set].ask && fd->revents & select_sets[set].means;
+}
+
+/* What belongs into no set does not end the wait: that the peer has left, say, where only exceptional
+ * conditions were asked for. */
+static int poll_for_sets(struct pollfd *fds, nfds_t count, int64_t deadline, const sigset_t *sigmask)
+{
+	int ready, beside;
+
+	do {
+		ready = poll_fds(fds, count, deadline, sigmask);
+		beside = 0;
+		for (nfds_t i = 0; ready > 0 && i < count; i++) {
+			if (!fds[i].revents || fds[i].revents & POLLNVAL || belongs(&fds[i], 0) ||
+			    belongs(&fds[i], 1) || belongs(&fds[i], 2))
+				continue;
+			fds[i].fd = -1;
+			beside++;
+		}
+	} while (ready > 0 && ready == beside);
+	return ready;
+}
+
 static int to_sets(const struct pollfd *fds, nfds_t count, int nfds, fd_set *const sets[3])
 {
 	size_t words = ((size_t)nfds + WORD - 1) / WORD;
@@ -233,7 +259,7 @@ static int to_sets(const struct pollfd *fds, nfds_t count, int nfds, fd_set *con
 		for (size_t word = 0; set && word < words; word++)
 			set[word] = 0;
 		for (nfds_t j = 0; set && j < count; j++) {
-			if (!(fds[j].events & select_sets[i].ask) || !(fds[j].revents & select_sets[i].means))
+			if (!belongs(&fds[j], i))
 				continue;
 			set[fds[j].fd / WORD] |= 1UL << fds[j].fd % WORD;
 			bits++;
@@ -254,7 +280,7 @@ static int select_until(int nfds, fd_set *const sets[3], int64_t deadline, const
 	if (!fds)
 		return -ENOMEM;
 	count = from_sets(fds, nfds, sets);
-	ret = poll_fds(fds, count, deadline, sigmask);
+	ret = poll_for_sets(fds, count, deadline, sigmask);
 	if (ret >= 0)
 		ret = to_sets(fds, count, nfds, sets);
 	free(fds);
