@@ -460,19 +460,17 @@ static int take_some(struct rsk_epoll *ep, struct rsk_hit *hits, int max, int64_
 {
 	struct epoll_event events[BATCH];
 	int share, count = 0, n;
+	bool closed;
 
 	rsk_lock(&ep->lock);
-	if (!ep->nready)
-		rsk_ready_lower(&ep->ready);
-	else
+	closed = ep->closed;
+	if (ep->nready)
 		deadline = 0;
-	if (ep->closed) {
-		rsk_unlock(&ep->lock);
-		return -EBADF;
-	}
 	share = kernel_share(ep, max);
 	rsk_unlock(&ep->lock);
 
+	if (closed)
+		return -EBADF;
 	if (share)
 		count = kernel_wait(ep, events, share, deadline, sigmask);
 	if (count < 0)
@@ -483,8 +481,10 @@ static int take_some(struct rsk_epoll *ep, struct rsk_hit *hits, int max, int64_
 	n = take_kernel(ep, events, count, hits);
 	n += take_ready(ep, hits + n, max - n);
 	taking = NULL;
-	if (ep->nready)
+	if (ep->nready || ep->closed)
 		rsk_ready_raise(&ep->ready);
+	else
+		rsk_ready_lower(&ep->ready);
 	rsk_unlock(&ep->lock);
 	return n;
 }
@@ -546,10 +546,12 @@ static void released(void *ep)
 bool rsk_epoll_close(int fd)
 {
 	struct rsk_epoll *ep = rsk_slot_enter(fd, RSK_FD_EPOLL);
+	bool mine;
 
 	if (!ep)
 		return false;
-	if (rsk_slot_close(ep->slot)) {
+	mine = rsk_slot_close(ep->slot);
+	if (mine) {
 		rsk_lock(&ep->lock);
 		ep->closed = true;
 		/* Whoever waits leaves. */
@@ -557,7 +559,7 @@ bool rsk_epoll_close(int fd)
 		rsk_unlock(&ep->lock);
 	}
 	rsk_slot_leave(ep->slot);
-	return true;
+	return mine;
 }
 
 /* The calls */
