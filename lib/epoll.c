@@ -145,7 +145,7 @@ static int make_room(struct rsk_epoll *ep, int fd)
 	return 0;
 }
 
-/* In the table, with one reference for it, and one for the caller. ctl_lock held. */
+/* Not in the table yet; one reference. ctl_lock held. */
 static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *sk)
 {
 	struct rsk_item *item;
@@ -158,14 +158,36 @@ static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *
 	item->ep = ep;
 	item->fd = fd;
 	item->sk = sk ? rsk_sock_ref(sk) : NULL;
+	item->serial = ++ep->serial ? ep->serial : ++ep->serial;
 	item->observer.tell = tell;
 	item->observer.dismiss = dismiss;
-	atomic_init(&item->refs, 2);
-	rsk_lock(&ep->lock);
-	item->serial = ++ep->serial ? ep->serial : ++ep->serial;
-	ep->items[fd] = item;
-	rsk_unlock(&ep->lock);
+	atomic_init(&item->refs, 1);
 	return item;
+}
+
+/* Has the kernel watch the descriptor, and puts the item in the table. What is there under its number is of a
+ * descriptor that was closed, and that the kernel has forgotten; or it is a member, which the kernel will
+ * say. One step for those who wait: they look for the item of each event. ctl_lock held. */
+static int insert(struct rsk_item *item, uint32_t events)
+{
+	struct epoll_event event = { events, { .u64 = name_of(item) } };
+	struct rsk_epoll *ep = item->ep;
+	struct rsk_item *stale = NULL;
+	int ret;
+
+	rsk_lock(&ep->lock);
+	ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, item->fd, &event) ? -errno : 0;
+	if (!ret) {
+		stale = ep->items[item->fd];
+		if (stale)
+			stale->gone = true;
+		ep->items[item->fd] = item;
+		atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
+	}
+	rsk_unlock(&ep->lock);
+	if (stale)
+		rsk_item_put(stale);
+	return ret;
 }
 
 /* The member under this number, held, or NULL. ctl_lock held. */
@@ -197,6 +219,7 @@ static int set_interest(struct rsk_item *item, const struct rsk_interest *intere
 	item->observer.events = (interest->events & ~(uint32_t)FLAGS) | EPOLLERR | EPOLLHUP;
 	item->observer.edge = interest->events & EPOLLET;
 	item->once = interest->events & EPOLLONESHOT;
+	item->exclusive = interest->events & EPOLLEXCLUSIVE;
 	item->data = interest->data;
 	item->fn = interest->fn;
 	if (add)
@@ -212,18 +235,17 @@ static int set_interest(struct rsk_item *item, const struct rsk_interest *intere
 static int add_sock(struct rsk_epoll *ep, int fd, struct rsk_sock *sk, const struct rsk_interest *interest,
 		    bool quiet)
 {
-	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
 	struct rsk_item *item = new_item(ep, fd, sk);
 	int ret;
 
 	if (!item)
 		return -ENOMEM;
-	event.data.u64 = name_of(item);
-	ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
-	if (!ret)
+	ret = insert(item, EPOLLIN | EPOLLET);
+	if (!ret) {
 		ret = set_interest(item, interest, quiet, true);
-	if (ret < 0)
-		unlink_item(item);
+		if (ret < 0)
+			unlink_item(item);
+	}
 	rsk_item_put(item);
 	return ret;
 }
@@ -257,6 +279,7 @@ static int ctl_sock(struct rsk_epoll *ep, int op, int fd, struct rsk_sock *sk, c
 	struct rsk_interest interest = { 0 };
 	struct rsk_item *item = find(ep, fd);
 	bool member = item && item->sk == sk;
+	bool exclusive = member && item->exclusive;
 	int ret;
 
 	if (item)
@@ -265,36 +288,24 @@ static int ctl_sock(struct rsk_epoll *ep, int op, int fd, struct rsk_sock *sk, c
 		return -EEXIST;
 	if (op != EPOLL_CTL_ADD && !member)
 		return -ENOENT;
+	if (op == EPOLL_CTL_MOD && exclusive)
+		return -EINVAL;
 	if (op != EPOLL_CTL_DEL)
 		interest = (struct rsk_interest){ event->events, event->data, NULL };
 	ret = rsk_epoll_set(ep, fd, sk, op == EPOLL_CTL_DEL ? NULL : &interest, false);
 	return ret < 0 ? ret : 0;
 }
 
-/* An item may be there already: of a descriptor that was closed, which the kernel has forgotten, or of a
- * member, which the kernel will say. */
 static int add_kernel(struct rsk_epoll *ep, int fd, const struct epoll_event *event)
 {
-	struct rsk_item *old = find(ep, fd), *item = new_item(ep, fd, NULL);
-	struct epoll_event named = { .events = event->events };
-	int ret = -ENOMEM;
+	struct rsk_item *item = new_item(ep, fd, NULL);
+	int ret;
 
-	if (item) {
-		item->data = event->data;
-		named.data.u64 = name_of(item);
-		ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, fd, &named) ? -errno : 0;
-		rsk_lock(&ep->lock);
-		if (ret)
-			ep->items[fd] = old;
-		rsk_unlock(&ep->lock);
-		if (ret)
-			rsk_item_put(item);
-		else if (old)
-			rsk_item_put(old);
-		rsk_item_put(item);
-	}
-	if (old)
-		rsk_item_put(old);
+	if (!item)
+		return -ENOMEM;
+	item->data = event->data;
+	ret = insert(item, event->events);
+	rsk_item_put(item);
 	return ret;
 }
 
@@ -306,13 +317,13 @@ static int change_kernel(struct rsk_epoll *ep, int op, int fd, const struct epol
 
 	if (!item)
 		return -ENOENT;
-	if (op == EPOLL_CTL_MOD) {
+	rsk_lock(&ep->lock);
+	if (op == EPOLL_CTL_MOD)
 		named = (struct epoll_event){ event->events, { .u64 = name_of(item) } };
-		rsk_lock(&ep->lock);
-		item->data = event->data;
-		rsk_unlock(&ep->lock);
-	}
 	ret = epoll_ctl(ep->ready.fd, op, fd, &named) ? -errno : 0;
+	if (!ret && op == EPOLL_CTL_MOD)
+		item->data = event->data;
+	rsk_unlock(&ep->lock);
 	if (op == EPOLL_CTL_DEL || ret == -ENOENT)
 		forget(item);
 	rsk_item_put(item);
@@ -322,11 +333,8 @@ static int change_kernel(struct rsk_epoll *ep, int op, int fd, const struct epol
 /* The kernel knows its members: it says what is wrong. */
 static int ctl_kernel(struct rsk_epoll *ep, int op, int fd, const struct epoll_event *event)
 {
-	struct rsk_item *stale;
+	struct rsk_item *stale = find(ep, fd);
 
-	if (fcntl(fd, F_GETFD) < 0)
-		return -EBADF;
-	stale = find(ep, fd);
 	/* Of a socket that was closed, and whose number is in use again. */
 	if (stale && stale->sk)
 		unlink_item(stale);
@@ -339,8 +347,6 @@ static int check_ctl(int epfd, int op, int fd, const struct epoll_event *event)
 {
 	if (op != EPOLL_CTL_ADD && op != EPOLL_CTL_MOD && op != EPOLL_CTL_DEL)
 		return -EINVAL;
-	if (op != EPOLL_CTL_DEL && !event)
-		return -EFAULT;
 	if (fd == epfd)
 		return -EINVAL;
 	if (op != EPOLL_CTL_DEL && event->events & EPOLLEXCLUSIVE &&
@@ -601,9 +607,15 @@ int rsk_epoll_create1(int flags)
 
 int rsk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	struct rsk_epoll *ep = get(epfd);
+	struct rsk_epoll *ep;
 	int ret;
 
+	/* In the kernel's order. */
+	if (op != EPOLL_CTL_DEL && !event)
+		return result(-EFAULT);
+	if (fcntl(fd, F_GETFD) < 0)
+		return result(-EBADF);
+	ep = get(epfd);
 	if (!ep)
 		return -1;
 	ret = check_ctl(epfd, op, fd, event);

@@ -37,6 +37,7 @@ struct rsk_item {
 	/* The socket's state lock; of a kernel descriptor, ctl_lock and lock: */
 	uint32_t arrived;            /* bits told and not yet reported */
 	bool once;                   /* one report, then none until it is modified */
+	bool exclusive;              /* may not be modified, as in Linux; ctl_lock */
 	epoll_data_t data;
 	rsk_watch_fn *fn;            /* of a watch; data.ptr is its argument */
 
