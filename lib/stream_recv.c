@@ -92,11 +92,13 @@ static inline int look_for_data(struct rsk_sock *sk, int flags, int64_t *deadlin
 	rsk_stream_progress(sk);
 	if (!rsk_rx_has_data(sk))
 		ret = wait_for_data(sk, flags, deadline);
-	if (ret == 1) {
+	if (ret != -EAGAIN) {
+		/* Whoever waited has been answered: also by the end, which is there for ever. */
 		sk->wanted &= ~POLLIN;
 		sk->reminders = 0;
-		sk->rx.seen = rsk_rx_arrived(sk);
 	}
+	if (ret == 1)
+		sk->rx.seen = rsk_rx_arrived(sk);
 	rsk_unlock(&sk->lock);
 	return ret;
 }
