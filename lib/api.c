@@ -264,19 +264,23 @@ static bool connect_decided(struct rsk_sock *sk)
 	return sk->state >= RSK_CONNECTED || sk->closed;
 }
 
-/* May this socket connect? 0: yes, and it is claimed. 1: it is at it already. State lock held. */
+/* May this socket connect? 0: yes, and it is claimed. 1: it is at it already, or done and no call has
+ * said so yet. State lock held. */
 static int claim(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
 {
 	switch (sk->state) {
 	case RSK_IDLE:
 		sk->state = RSK_RESOLVE_ADDR;
+		sk->connect_untold = true;
 		memcpy(&sk->peer, addr, len < sizeof(sk->peer) ? len : sizeof(sk->peer));
 		return 0;
-	case RSK_LISTENING:
-		return -EINVAL;
 	case RSK_CONNECTED:
 	case RSK_ENDED:
+		if (sk->connect_untold)
+			return 1;
 		return -EISCONN;
+	case RSK_LISTENING:
+		return -EISCONN;     /* as Linux says */
 	case RSK_FAILED:
 		return sk->pending_error ? -sk->pending_error : -ECONNABORTED;
 	default:
@@ -284,6 +288,7 @@ static int claim(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len
 	}
 }
 
+/* 0: it has begun. 1: it had before. Or -errno. */
 static int start_connect(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
 {
 	int ret;
@@ -295,7 +300,15 @@ static int start_connect(struct rsk_sock *sk, const struct sockaddr *addr, sockl
 	if (!ret)
 		ret = rsk_cm_connect(sk);
 	pthread_mutex_unlock(&sk->setup_lock);
-	return ret < 0 ? rsk_sock_report(sk, ret) : 0;
+	return ret < 0 ? rsk_sock_report(sk, ret) : ret;
+}
+
+static int await_connect(struct rsk_sock *sk, bool begun_before)
+{
+	if (!atomic_load(&sk->nonblock))
+		return rsk_sock_wait(sk, connect_decided, false, rsk_deadline(&sk->options.sndtimeo));
+	/* The call that begins it says so, however soon it is decided, as Linux does. */
+	return begun_before && connect_decided(sk) ? 0 : -EAGAIN;
 }
 
 static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
@@ -303,11 +316,12 @@ static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, sockle
 	int ret = start_connect(sk, addr, len);
 
 	rsk_lock(&sk->lock);
-	if (!ret)
-		ret = atomic_load(&sk->nonblock) ? -EAGAIN :
-		      rsk_sock_wait(sk, connect_decided, false, rsk_deadline(&sk->options.sndtimeo));
+	if (ret >= 0)
+		ret = await_connect(sk, ret);
 	if (ret == -EAGAIN)
 		ret = -EINPROGRESS;
+	else if (connect_decided(sk))
+		sk->connect_untold = false;
 	if (!ret && sk->closed)
 		ret = -ECONNABORTED;
 	if (!ret && sk->state == RSK_FAILED)
@@ -327,24 +341,30 @@ int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	return (int)put(sk, ret ? ret : connect_sock(sk, addr, addrlen));
 }
 
+static bool is_connected(struct rsk_sock *sk)
+{
+	bool yes;
+
+	rsk_lock(&sk->lock);
+	yes = sk->state == RSK_CONNECTED || sk->state == RSK_ENDED;
+	rsk_unlock(&sk->lock);
+	return yes;
+}
+
 /* Ending */
 
 int rsk_shutdown(int fd, int how)
 {
 	struct rsk_sock *sk = get(fd);
-	int ret = 0;
 
 	if (!sk)
 		return -1;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return (int)put(sk, -EINVAL);
-	rsk_lock(&sk->lock);
-	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
-		ret = -ENOTCONN;
-	rsk_unlock(&sk->lock);
-	if (!ret)
-		rsk_stream_shutdown(sk, how);
-	return (int)put(sk, ret);
+	if (!is_connected(sk))
+		return (int)put(sk, -ENOTCONN);
+	rsk_stream_shutdown(sk, how);
+	return (int)put(sk, 0);
 }
 
 int rsk_close(int fd)
@@ -423,6 +443,12 @@ ssize_t rsk_send(int fd, const void *buf, size_t len, int flags)
 	return do_send(fd, &iov, check_buffer(buf, len), flags);
 }
 
+/* A destination is refused: on a connection that has one, and without a connection. */
+static int refuse_destination(struct rsk_sock *sk)
+{
+	return is_connected(sk) ? -EISCONN : -ENOTCONN;
+}
+
 ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
 		   socklen_t addrlen)
 {
@@ -431,7 +457,7 @@ ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct 
 	if (!addr && !addrlen)
 		return rsk_send(fd, buf, len, flags);
 	sk = get(fd);
-	return sk ? put(sk, -EISCONN) : -1;
+	return sk ? put(sk, refuse_destination(sk)) : -1;
 }
 
 ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -446,7 +472,7 @@ ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags)
 	else if (msg->msg_iovlen > IOV_MAX)
 		ret = -EMSGSIZE;
 	else if (msg->msg_name)
-		ret = -EISCONN;
+		ret = refuse_destination(sk);
 	else if (msg->msg_control && msg->msg_controllen)
 		ret = -EOPNOTSUPP;
 	if (put(sk, ret))

@@ -107,6 +107,7 @@ struct rsk_sock {
 
 	enum rsk_state state;
 	bool bound;                  /* setup_lock */
+	bool connect_untold;         /* no rsk_connect() has said yet how it went */
 	bool closed;                 /* rsk_close() was called: everybody out */
 	bool shut_rd, shut_wr;       /* our own shutdowns */
 	bool shut_by_peer;           /* its stream has ended */

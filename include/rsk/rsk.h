@@ -134,8 +134,9 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  *   EINPROGRESS      O_NONBLOCK, or SO_SNDTIMEO passed: under way. When it is decided, rsk_poll() reports
  *                    POLLOUT and the descriptor itself becomes readable; then SO_ERROR tells how
  *   EALREADY         under way from an earlier call
- *   EISCONN          connected already
- *   EINVAL           listening; @addrlen too short
+ *   EISCONN          connected already (the first call after a connect that was under way returns 0), or
+ *                    listening
+ *   EINVAL           @addrlen too short
  *   EAFNOSUPPORT     the family is not the socket's
  *   ECONNREFUSED     the peer refused, or nobody listens
  *   ETIMEDOUT        no answer within the limit
@@ -195,15 +196,18 @@ int rsk_close(int fd);
  */
 ssize_t rsk_send(int fd, const void *buf, size_t len, int flags);
 
-/** rsk_sendto - rsk_send(); a destination fails with EISCONN. Source: POSIX sendto(). */
+/**
+ * rsk_sendto - rsk_send(); a destination fails with EISCONN, without a connection with ENOTCONN.
+ * Source: POSIX sendto().
+ */
 ssize_t rsk_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
 		   socklen_t addrlen);
 
 /**
  * rsk_sendmsg - rsk_send() from several buffers.
  *
- * Also fails with EISCONN (msg_name given), EOPNOTSUPP (control data given), EMSGSIZE (msg_iovlen
- * above IOV_MAX), EINVAL (lengths add up to more than SSIZE_MAX). Source: POSIX sendmsg().
+ * Also fails with EISCONN or ENOTCONN (msg_name given), EOPNOTSUPP (control data given), EMSGSIZE
+ * (msg_iovlen above IOV_MAX), EINVAL (lengths add up to more than SSIZE_MAX). Source: POSIX sendmsg().
  */
 ssize_t rsk_sendmsg(int fd, const struct msghdr *msg, int flags);
 

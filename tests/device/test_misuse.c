@@ -318,7 +318,7 @@ START_TEST(listener_does_not_connect)
 	int listening = listener();
 
 	some_address = address_deserted();
-	FAILS(use_connect(listening), EINVAL);
+	FAILS(use_connect(listening), EISCONN);
 	pair_close(pair_on(listening));
 }
 END_TEST

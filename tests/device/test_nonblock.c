@@ -42,6 +42,8 @@ START_TEST(connecting_again_when_connected_is_refused)
 	struct pair p = pair_connected();
 	struct address there = peer_address(p.a);
 
+	/* The first call after one that was under way says how that went, as in Linux. */
+	OK(rsk_connect(p.a, &there.any, there.len));
 	FAILS(rsk_connect(p.a, &there.any, there.len), EISCONN);
 	FAILS(rsk_connect(p.b, &there.any, there.len), EISCONN);
 	check_connected(p.a, p.b);
