@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Completion queues and channels. Arming holds for one event: the next entry raises it; an entry that was
+ * there before does not. That is the rule of the hardware, and the reason to poll once more after arming.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "objects.h"
+#include "options.h"
+
+static int queues;
+
+struct ibv_comp_channel *ibv_create_comp_channel(struct ibv_context *context)
+{
+	struct soft_channel *channel = calloc(1, sizeof(*channel));
+
+	if (!channel)
+		return NULL;
+	channel->ibv.context = context;
+	channel->ibv.fd = soft_queue_open();
+	if (channel->ibv.fd >= 0)
+		return &channel->ibv;
+	errno = -channel->ibv.fd;
+	free(channel);
+	return NULL;
+}
+
+int ibv_destroy_comp_channel(struct ibv_comp_channel *ibv)
+{
+	int busy;
+
+	soft_lock();
+	busy = ibv->refcnt;
+	soft_unlock();
+	if (busy)
+		return EBUSY;
+	close(ibv->fd);
+	free(ibv);
+	return 0;
+}
+
+struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_context,
+			     struct ibv_comp_channel *channel, int comp_vector)
+{
+	struct soft_cq *cq;
+	bool full;
+
+	if (cqe < 1 || cqe > soft_options.max_cqe || comp_vector < 0 ||
+	    comp_vector >= context->num_comp_vectors) {
+		errno = EINVAL;
+		return NULL;
+	}
+	cq = calloc(1, sizeof(*cq));
+	if (cq)
+		cq->entries = calloc(soft_ring_size((uint32_t)cqe), sizeof(*cq->entries));
+	if (!cq || !cq->entries) {
+		free(cq);
+		errno = ENOMEM;
+		return NULL;
+	}
+	cq->ibv = (struct ibv_cq){ .context = context, .channel = channel, .cq_context = cq_context,
+				   .cqe = cqe };
+	cq->mask = soft_ring_size((uint32_t)cqe) - 1;
+	pthread_mutex_init(&cq->ibv.mutex, NULL);
+	pthread_cond_init(&cq->ibv.cond, NULL);
+	soft_lock();
+	full = queues == soft_options.max_cq;
+	if (!full) {
+		queues++;
+		if (channel)
+			channel->refcnt++;
+	}
+	soft_unlock();
+	if (!full)
+		return &cq->ibv;
+	free(cq->entries);
+	free(cq);
+	errno = ENOMEM;
+	return NULL;
+}
+
+int ibv_resize_cq(struct ibv_cq *ibv, int cqe)
+{
+	struct soft_cq *cq = soft_cq(ibv);
+	uint32_t used;
+	struct ibv_wc *entries;
+
+	if (cqe < 1 || cqe > soft_options.max_cqe)
+		return EINVAL;
+	entries = calloc(soft_ring_size((uint32_t)cqe), sizeof(*entries));
+	if (!entries)
+		return ENOMEM;
+	soft_lock();
+	used = cq->head - cq->tail;
+	if (used > (uint32_t)cqe) {
+		soft_unlock();
+		free(entries);
+		return EINVAL;
+	}
+	for (uint32_t i = 0; i < used; i++)
+		entries[i] = cq->entries[(cq->tail + i) & cq->mask];
+	free(cq->entries);
+	cq->entries = entries;
+	cq->mask = soft_ring_size((uint32_t)cqe) - 1;
+	cq->tail = 0;
+	cq->head = used;
+	ibv->cqe = cqe;
+	soft_unlock();
+	return 0;
+}
+
+/* Who destroys a CQ waits until all its events have been acknowledged. */
+static void await_acks(struct soft_cq *cq)
+{
+	uint32_t comp = cq->events_read, async = cq->async_read;
+
+	pthread_mutex_lock(&cq->ibv.mutex);
+	while (cq->ibv.comp_events_completed != comp || cq->ibv.async_events_completed != async)
+		pthread_cond_wait(&cq->ibv.cond, &cq->ibv.mutex);
+	pthread_mutex_unlock(&cq->ibv.mutex);
+}
+
+int ibv_destroy_cq(struct ibv_cq *ibv)
+{
+	struct soft_cq *cq = soft_cq(ibv);
+
+	soft_lock();
+	if (cq->users) {
+		soft_unlock();
+		return EBUSY;
+	}
+	if (ibv->channel) {
+		soft_queue_remove(&((struct soft_channel *)ibv->channel)->queue, &cq->event);
+		ibv->channel->refcnt--;
+	}
+	queues--;
+	soft_async_forget(cq);
+	soft_unlock();
+	await_acks(cq);
+	pthread_mutex_destroy(&ibv->mutex);
+	pthread_cond_destroy(&ibv->cond);
+	free(cq->entries);
+	free(cq);
+	return 0;
+}
+
+static void raise_event(struct soft_cq *cq)
+{
+	struct soft_channel *channel = (struct soft_channel *)cq->ibv.channel;
+
+	cq->armed = SOFT_UNARMED;
+	if (!channel)
+		return;
+	/* Armed again while the event of the last arming has not been read: another one. */
+	if (cq->event.queued)
+		cq->pending++;
+	else
+		soft_queue_put(&channel->queue, channel->ibv.fd, &cq->event);
+}
+
+void soft_cq_push(struct ibv_cq *ibv, const struct ibv_wc *wc, bool solicited)
+{
+	struct soft_cq *cq = soft_cq(ibv);
+
+	if (cq->head - cq->tail == (uint32_t)ibv->cqe) {
+		if (!cq->overrun)
+			soft_async_event(IBV_EVENT_CQ_ERR, ibv);
+		cq->overrun = true;
+		return;
+	}
+	cq->entries[cq->head++ & cq->mask] = *wc;
+	if (cq->armed == SOFT_ARMED ||
+	    (cq->armed == SOFT_ARMED_SOLICITED && (solicited || wc->status != IBV_WC_SUCCESS)))
+		raise_event(cq);
+}
+
+static void drive_qps(struct soft_cq *cq)
+{
+	struct soft_qp *next;
+
+	for (struct soft_qp *qp = cq->qps; qp; qp = next) {
+		next = &cq->ibv == qp->ibv.send_cq ? qp->next_send : qp->next_recv;
+		soft_qp_progress(qp);
+	}
+}
+
+int soft_poll_cq(struct ibv_cq *ibv, int count, struct ibv_wc *wc)
+{
+	struct soft_cq *cq = soft_cq(ibv);
+	int n;
+
+	soft_lock();
+	if (cq->head == cq->tail)
+		drive_qps(cq);
+	for (n = 0; n < count && cq->head != cq->tail; n++)
+		wc[n] = cq->entries[cq->tail++ & cq->mask];
+	soft_unlock();
+	return n;
+}
+
+int soft_req_notify_cq(struct ibv_cq *ibv, int solicited)
+{
+	struct soft_cq *cq = soft_cq(ibv);
+
+	soft_lock();
+	/* Armed for any stays so. */
+	if (cq->armed != SOFT_ARMED)
+		cq->armed = solicited ? SOFT_ARMED_SOLICITED : SOFT_ARMED;
+	soft_unlock();
+	return 0;
+}
+
+int ibv_get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq, void **cq_context)
+{
+	struct soft_channel *channel = (struct soft_channel *)ibv;
+	struct soft_event *event = soft_queue_take(&channel->queue, ibv->fd);
+	struct soft_cq *source;
+
+	if (!event)
+		return -1;
+	source = (struct soft_cq *)((char *)event - offsetof(struct soft_cq, event));
+	source->events_read++;
+	if (source->pending) {
+		source->pending--;
+		soft_queue_put(&channel->queue, ibv->fd, event);
+	}
+	*cq = &source->ibv;
+	*cq_context = source->ibv.cq_context;
+	soft_unlock();
+	return 0;
+}
+
+void ibv_ack_cq_events(struct ibv_cq *cq, unsigned int nevents)
+{
+	pthread_mutex_lock(&cq->mutex);
+	cq->comp_events_completed += nevents;
+	pthread_cond_signal(&cq->cond);
+	pthread_mutex_unlock(&cq->mutex);
+}

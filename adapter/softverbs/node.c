@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Lock, engine thread, timers: see node.h. */
+#include "node.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "link.h"
+
+static pthread_mutex_t device = PTHREAD_MUTEX_INITIALIZER;
+
+static struct {
+	bool running;
+	uint32_t number;
+	int poll_fd, bell_fd;
+	uint64_t sleeps_until;       /* 0: it does not sleep */
+	struct soft_timer *timers;   /* the earliest first */
+	struct soft_io *ended;
+} node;
+
+void soft_lock(void)
+{
+	pthread_mutex_lock(&device);
+}
+
+void soft_unlock(void)
+{
+	pthread_mutex_unlock(&device);
+}
+
+uint32_t soft_node_number(void)
+{
+	return node.number;
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 * SOFT_MS + (uint64_t)t.tv_nsec;
+}
+
+static void ring_bell(void)
+{
+	const uint64_t one = 1;
+
+	/* Can only fail when the counter is full: then it is readable, too. */
+	if (write(node.bell_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void answer_bell(void)
+{
+	uint64_t rung;
+
+	if (read(node.bell_fd, &rung, sizeof(rung)) < 0)
+		return;
+}
+
+/* Timers */
+
+void soft_timer_stop(struct soft_timer *timer)
+{
+	if (!timer->slot)
+		return;
+	*timer->slot = timer->next;
+	if (timer->next)
+		timer->next->slot = timer->slot;
+	timer->slot = NULL;
+}
+
+void soft_timer_start(struct soft_timer *timer, uint64_t ns, void (*fn)(struct soft_timer *))
+{
+	struct soft_timer **slot = &node.timers;
+
+	soft_timer_stop(timer);
+	timer->fn = fn;
+	timer->at = now() + ns;
+	while (*slot && (*slot)->at <= timer->at)
+		slot = &(*slot)->next;
+	timer->next = *slot;
+	timer->slot = slot;
+	if (timer->next)
+		timer->next->slot = &timer->next;
+	*slot = timer;
+	if (timer->at < node.sleeps_until) {
+		node.sleeps_until = timer->at;
+		ring_bell();
+	}
+}
+
+static void run_timers(void)
+{
+	struct soft_timer *timer;
+
+	while ((timer = node.timers) && timer->at <= now()) {
+		soft_timer_stop(timer);
+		timer->fn(timer);
+	}
+}
+
+/* Milliseconds to the next timer, rounded up; -1: there is none. */
+static int until_next_timer(void)
+{
+	uint64_t t = now(), ms;
+
+	node.sleeps_until = node.timers ? node.timers->at : UINT64_MAX;
+	if (!node.timers)
+		return -1;
+	ms = node.timers->at <= t ? 0 : (node.timers->at - t + SOFT_MS - 1) / SOFT_MS;
+	return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+/* Descriptors */
+
+int soft_io_start(struct soft_io *io)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = io };
+
+	return epoll_ctl(node.poll_fd, EPOLL_CTL_ADD, io->fd, &event) ? -errno : 0;
+}
+
+void soft_io_want_write(struct soft_io *io, bool want)
+{
+	struct epoll_event event = { .events = EPOLLIN | (want ? EPOLLOUT : 0), .data.ptr = io };
+
+	epoll_ctl(node.poll_fd, EPOLL_CTL_MOD, io->fd, &event);
+}
+
+void soft_io_end(struct soft_io *io)
+{
+	epoll_ctl(node.poll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+	close(io->fd);
+	io->fd = -1;
+	io->ended = true;
+	io->next = node.ended;
+	node.ended = io;
+}
+
+static void free_ended(void)
+{
+	struct soft_io *io;
+
+	while ((io = node.ended)) {
+		node.ended = io->next;
+		free(io);
+	}
+}
+
+/* One event at a time: handling one may end the object of the next. */
+static void *run_engine(void *arg)
+{
+	int poll_fd = node.poll_fd;
+
+	(void)arg;
+	for (;;) {
+		struct epoll_event event;
+		int limit, n;
+
+		soft_lock();
+		node.sleeps_until = 0;
+		run_timers();
+		free_ended();
+		limit = until_next_timer();
+		soft_unlock();
+
+		n = epoll_wait(poll_fd, &event, 1, limit);
+		if (n != 1)
+			continue;
+		soft_lock();
+		if (event.data.ptr) {
+			struct soft_io *io = event.data.ptr;
+
+			if (!io->ended)
+				io->fn(io, event.events);
+		} else {
+			answer_bell();
+		}
+		soft_unlock();
+	}
+	return NULL;
+}
+
+/* Signals are the application's: its handlers never run on the engine thread. */
+static int start_thread(void)
+{
+	pthread_t thread;
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&thread, NULL, run_engine, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!ret)
+		pthread_detach(thread);
+	return -ret;
+}
+
+static void lock_for_fork(void)
+{
+	soft_lock();
+}
+
+/* The engine has stayed in the parent, and so have its connections. */
+static void begin_child(void)
+{
+	pthread_mutex_init(&device, NULL);
+	if (!node.running)
+		return;
+	/* First: what is taken out of it would be taken out of the parent's. */
+	close(node.poll_fd);
+	close(node.bell_fd);
+	node.poll_fd = -1;
+	soft_qp_forget();
+	soft_cm_forget();
+	soft_link_forget();
+	free_ended();
+	while (node.timers)
+		soft_timer_stop(node.timers);
+	node.running = false;
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(lock_for_fork, soft_unlock, begin_child);
+}
+
+static int open_descriptors(void)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	node.poll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (node.poll_fd < 0)
+		return -errno;
+	node.bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (node.bell_fd < 0 || epoll_ctl(node.poll_fd, EPOLL_CTL_ADD, node.bell_fd, &event)) {
+		int ret = -errno;
+
+		if (node.bell_fd >= 0)
+			close(node.bell_fd);
+		close(node.poll_fd);
+		return ret;
+	}
+	return 0;
+}
+
+int soft_node_start(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int number, ret;
+
+	if (node.running)
+		return 0;
+	pthread_once(&once, watch_forks);
+	ret = open_descriptors();
+	if (ret)
+		return ret;
+	number = soft_link_claim_number();
+	ret = number < 0 ? number : start_thread();
+	if (ret) {
+		if (number >= 0)
+			soft_link_forget();
+		close(node.bell_fd);
+		close(node.poll_fd);
+		return ret;
+	}
+	node.number = (uint32_t)number;
+	node.running = true;
+	return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * This process as a node of the fabric: the device lock, the engine thread, descriptors it watches and
+ * timers it runs. Each process that uses the device is one node, with a number of its own.
+ *
+ * One lock guards all of the device. Functions of the adapter are called with it held unless they say
+ * otherwise; nobody sleeps with it. The engine thread does what a card does by itself: it takes in what
+ * peers send when no application thread polls, and runs the timers. It sleeps when there is nothing.
+ */
+#ifndef SOFT_NODE_H
+#define SOFT_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SOFT_MS UINT64_C(1000000)
+
+void soft_lock(void);
+void soft_unlock(void);
+
+/* Starts the engine and claims a number, if that has not been done. 0 or -errno. */
+int soft_node_start(void);
+/* This process's number, 1 to SOFT_NODES - 1. */
+uint32_t soft_node_number(void);
+
+enum { SOFT_NODES = 4096 };
+
+/* The first member of something malloc()ed that owns a descriptor. */
+struct soft_io {
+	int fd;
+	bool ended;
+	void (*fn)(struct soft_io *, uint32_t events);
+	struct soft_io *next;
+};
+
+/* Calls io->fn, on the engine thread, whenever io->fd is readable or broken. 0 or -errno. */
+int soft_io_start(struct soft_io *io);
+/* Also when it is writable. */
+void soft_io_want_write(struct soft_io *io, bool want);
+/* Closes the descriptor; the engine frees the memory, as it may just be on its way to fn. */
+void soft_io_end(struct soft_io *io);
+
+/* Embedded; zeroed memory is an idle one. */
+struct soft_timer {
+	void (*fn)(struct soft_timer *);
+	uint64_t at;
+	struct soft_timer *next, **slot;
+};
+
+void soft_timer_start(struct soft_timer *timer, uint64_t ns, void (*fn)(struct soft_timer *));
+void soft_timer_stop(struct soft_timer *timer);
+
+static inline bool soft_timer_runs(const struct soft_timer *timer)
+{
+	return timer->slot;
+}
+
+/* After fork, in the child: what the parent was connected to is not ours. Defined where it is known. */
+void soft_link_forget(void);
+void soft_qp_forget(void);
+void soft_cm_forget(void);
+
+#endif

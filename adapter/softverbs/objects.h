@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The verbs objects: what libibverbs shows of each, and behind it what the device keeps. All of it is
+ * guarded by the device lock. Functions return what the verb returns (0 or a positive errno), unless
+ * they say otherwise.
+ */
+#ifndef SOFT_OBJECTS_H
+#define SOFT_OBJECTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <infiniband/verbs.h>
+
+#include "link.h"
+#include "node.h"
+#include "queue.h"
+#include "wire.h"
+
+/* The context of the one device: it is never closed, as opening it again gives the same. */
+struct ibv_context *soft_context(void);
+struct ibv_device *soft_device(void);
+/* Hands an event to ibv_get_async_event(). */
+void soft_async_event(enum ibv_event_type type, void *element);
+/* Takes back what was raised for an object that is being destroyed. */
+void soft_async_forget(const void *element);
+
+/* Rings of entries are powers of two, so that positions may wrap. */
+static inline uint32_t soft_ring_size(uint32_t n)
+{
+	uint32_t size = 1;
+
+	while (size < n)
+		size *= 2;
+	return size;
+}
+
+struct soft_pd {
+	struct ibv_pd ibv;
+	unsigned users;
+};
+
+static inline struct soft_pd *soft_pd(struct ibv_pd *pd)
+{
+	return (struct soft_pd *)pd;
+}
+
+/* Memory: mr.c */
+
+/* Bytes in the memory of this process, or NULL if @key does not allow @access to them. */
+void *soft_mr_memory(struct ibv_pd *pd, uint32_t key, uint64_t addr, uint64_t len, int access);
+/* Finds what lies at @offset of the list: *at, and how many bytes up to @len are there in one piece. 0: the
+ * list is too short, or @access is not allowed. */
+size_t soft_sge_piece(struct ibv_pd *pd, const struct ibv_sge *sge, int count, uint64_t offset, size_t len,
+		      int access, void **at);
+uint64_t soft_sge_bytes(const struct ibv_sge *sge, int count);
+
+/* Completion queues: cq.c */
+
+struct soft_channel {
+	struct ibv_comp_channel ibv;
+	struct soft_queue queue;
+};
+
+struct soft_cq {
+	struct ibv_cq ibv;
+	struct soft_event event;     /* on its channel */
+	struct soft_qp *qps;         /* that complete here: polling drives them */
+	struct ibv_wc *entries;
+	uint32_t mask, head, tail;
+	enum { SOFT_UNARMED, SOFT_ARMED, SOFT_ARMED_SOLICITED } armed;
+	unsigned users;
+	unsigned pending;            /* events on the channel beyond the first */
+	uint32_t events_read, async_read;
+	bool overrun;
+};
+
+static inline struct soft_cq *soft_cq(struct ibv_cq *cq)
+{
+	return (struct soft_cq *)cq;
+}
+
+void soft_cq_push(struct ibv_cq *cq, const struct ibv_wc *wc, bool solicited);
+
+/* Receive queues, own or shared: recv.c */
+
+struct soft_recv {
+	uint64_t wr_id;
+	int nsge;
+	struct ibv_sge *sge;
+};
+
+struct soft_rq {
+	struct soft_recv *recvs;
+	struct ibv_sge *sges;
+	uint32_t size, mask, max_sge;
+	uint32_t head, tail;         /* posted, taken */
+};
+
+int soft_rq_init(struct soft_rq *rq, uint32_t size, uint32_t max_sge);
+void soft_rq_free(struct soft_rq *rq);
+
+struct soft_srq {
+	struct ibv_srq ibv;
+	struct soft_rq rq;
+	uint32_t limit;
+	unsigned users;
+	uint32_t async_read;
+};
+
+/* Queue pairs: qp.c, send.c, recv.c */
+
+struct soft_send {
+	uint64_t wr_id;
+	enum ibv_wr_opcode opcode;
+	unsigned flags;
+	enum ibv_wc_status status;   /* known before it is its turn to complete */
+	bool done;                   /* the response has come */
+	uint32_t length;
+	uint32_t imm;
+	uint64_t addr;
+	uint32_t rkey;
+	uint64_t compare_add, swap;
+	int nsge;
+	struct ibv_sge *sge;
+	uint8_t *inline_data;        /* NULL: the bytes are where sge says */
+};
+
+/* A READ or atomic operation that the peer waits for. */
+struct soft_answer {
+	uint32_t msn, total, sent;
+	uint64_t addr;
+	uint32_t rkey;
+	bool atomic;
+	uint64_t value;
+};
+
+enum { SOFT_ANSWERS = 16 };
+
+struct soft_qp {
+	struct ibv_qp ibv;
+	struct soft_qp *next_send, *next_recv; /* of its CQs */
+	struct ibv_qp_attr attr;
+	struct ibv_qp_init_attr init;
+	uint32_t async_read;
+
+	/* The peer */
+	struct soft_wire wire;
+	struct soft_wire early;      /* came before this QP was ready to receive */
+	uint32_t early_from;
+	bool gone;                   /* nobody is there to acknowledge anything */
+
+	/* Requester. Positions count messages: completed <= acknowledged, sent <= posted. */
+	struct soft_send *sends;
+	struct ibv_sge *send_sges;
+	uint8_t *inline_room;
+	uint32_t sq_mask, sq_posted, sq_sent, sq_done;
+	uint32_t sent_bytes;         /* of the message sq_sent */
+	uint32_t reads;              /* outstanding */
+	uint32_t read_got;           /* bytes of the oldest */
+	unsigned rnr_left;
+	bool rnr_wait;
+	struct soft_timer timer;     /* after an RNR NAK, or to give up */
+
+	/* Responder */
+	struct soft_rq rq;
+	uint32_t msn;                /* expected */
+	bool dropping;               /* until that one is sent again */
+	bool in_message;
+	bool ack_wanted;
+	struct soft_recv recv;       /* of this message, if it takes one */
+	struct ibv_sge *recv_sges;
+	bool has_recv;
+	uint64_t received;
+	struct soft_answer answers[SOFT_ANSWERS];
+	unsigned answer_head, answer_tail;
+	bool nak_due;
+	struct soft_head nak;
+};
+
+static inline struct soft_qp *soft_qp(struct ibv_qp *qp)
+{
+	return (struct soft_qp *)qp;
+}
+
+struct soft_qp *soft_qp_find(uint32_t qpn);
+int soft_qp_modify(struct soft_qp *qp, const struct ibv_qp_attr *attr, int mask);
+struct ibv_qp *soft_qp_create(struct ibv_pd *pd, struct ibv_qp_init_attr *init);
+int soft_qp_destroy(struct soft_qp *qp);
+/* To the error state: all work is flushed. */
+void soft_qp_fail(struct soft_qp *qp);
+/* Does what can be done now: takes in what has come, completes, sends. */
+void soft_qp_progress(struct soft_qp *qp);
+void soft_qp_bell(struct soft_qp *qp);
+
+/* Requester: send.c */
+int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_wr **bad);
+void soft_send_pump(struct soft_qp *qp);
+void soft_send_complete(struct soft_qp *qp);
+void soft_send_flush(struct soft_qp *qp);
+/* The responder's answers. */
+void soft_send_take_nak(struct soft_qp *qp, const struct soft_head *head);
+void soft_send_take_response(struct soft_qp *qp, const struct soft_head *head);
+
+/* Responder: recv.c */
+int soft_post_recv(struct ibv_qp *ibv, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
+int soft_post_srq_recv(struct ibv_srq *ibv, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
+/* Takes in one packet. */
+void soft_recv_take(struct soft_qp *qp, const struct soft_head *head);
+/* Sends answers and NAKs that are due, as far as there is room. */
+void soft_recv_answer(struct soft_qp *qp);
+void soft_recv_flush(struct soft_qp *qp);
+/* Takes the next receive for a message; false: there is none. */
+bool soft_recv_next(struct soft_qp *qp);
+
+/* Datagrams: ud.c */
+int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct ibv_send_wr *wr);
+
+int soft_poll_cq(struct ibv_cq *ibv, int count, struct ibv_wc *wc);
+int soft_req_notify_cq(struct ibv_cq *ibv, int solicited);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The environment variable SOFTVERBS: see options.h. */
+#include "options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct soft_options soft_options = {
+	.max_qp = 4096,
+	.max_cq = 65536,
+	.max_mr = 65536,
+	.max_pd = 4096,
+	.max_srq = 4096,
+	.max_ah = 65536,
+	.max_qp_wr = 65535,
+	.max_cqe = 1048576,
+	.max_sge = 32,
+	.max_inline = 512,
+	.max_rd_atomic = 16,
+	.timeout = 14,
+};
+
+static const struct {
+	const char *name;
+	size_t offset;
+} switches[] = {
+	{ "iwarp", offsetof(struct soft_options, iwarp) },
+	{ "no-loopback", offsetof(struct soft_options, no_loopback) },
+	{ "any-user", offsetof(struct soft_options, any_user) },
+};
+
+static const struct {
+	const char *name;
+	size_t offset;
+	int min, max;
+} limits[] = {
+	{ "max_qp", offsetof(struct soft_options, max_qp), 1, 4096 },
+	{ "max_cq", offsetof(struct soft_options, max_cq), 1, 1 << 20 },
+	{ "max_mr", offsetof(struct soft_options, max_mr), 1, 1 << 20 },
+	{ "max_pd", offsetof(struct soft_options, max_pd), 1, 1 << 20 },
+	{ "max_srq", offsetof(struct soft_options, max_srq), 0, 1 << 20 },
+	{ "max_ah", offsetof(struct soft_options, max_ah), 0, 1 << 20 },
+	{ "max_qp_wr", offsetof(struct soft_options, max_qp_wr), 1, 1 << 20 },
+	{ "max_cqe", offsetof(struct soft_options, max_cqe), 1, 1 << 24 },
+	{ "max_sge", offsetof(struct soft_options, max_sge), 1, 64 },
+	{ "max_inline", offsetof(struct soft_options, max_inline), 0, 4096 },
+	{ "max_rd_atomic", offsetof(struct soft_options, max_rd_atomic), 1, 16 },
+	{ "timeout", offsetof(struct soft_options, timeout), 0, 31 },
+};
+
+static void reject(const char *word, const char *why)
+{
+	dprintf(STDERR_FILENO, "softverbs: SOFTVERBS: %s: %s\n", word, why);
+	_exit(2);
+}
+
+static void set_limit(const char *word, const char *value)
+{
+	size_t length = (size_t)(value - word);
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		char *end, text[80];
+		long n;
+
+		if (strlen(limits[i].name) != length || strncmp(limits[i].name, word, length))
+			continue;
+		errno = 0;
+		n = strtol(value + 1, &end, 10);
+		if (errno || end == value + 1 || *end || n < limits[i].min || n > limits[i].max) {
+			snprintf(text, sizeof(text), "not a number from %d to %d", limits[i].min,
+				 limits[i].max);
+			reject(word, text);
+		}
+		*(int *)((char *)&soft_options + limits[i].offset) = (int)n;
+		return;
+	}
+	reject(word, "no such option");
+}
+
+static void set_switch(const char *word)
+{
+	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+		if (!strcmp(switches[i].name, word)) {
+			*(bool *)((char *)&soft_options + switches[i].offset) = true;
+			return;
+		}
+	}
+	reject(word, "no such option");
+}
+
+static __attribute__((constructor)) void read_options(void)
+{
+	const char *given = getenv("SOFTVERBS");
+	char *text = given ? strdup(given) : NULL, *rest;
+
+	for (char *word = text ? strtok_r(text, " \t\n", &rest) : NULL; word;
+	     word = strtok_r(NULL, " \t\n", &rest)) {
+		const char *value = strchr(word, '=');
+
+		if (value)
+			set_limit(word, value);
+		else
+			set_switch(word);
+	}
+	free(text);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What the user can choose, once, when the library is loaded: the environment variable SOFTVERBS holds
+ * words such as "iwarp max_qp_wr=512", separated by blanks. An error in it ends the program with
+ * status 2 and a line that says what is wrong.
+ */
+#ifndef SOFT_OPTIONS_H
+#define SOFT_OPTIONS_H
+
+#include <stdbool.h>
+
+struct soft_options {
+	bool iwarp;                  /* be an iWARP device: no immediate data */
+	bool no_loopback;            /* do not serve 127.0.0.0/8 and ::1, as no real device does */
+	bool any_user;               /* talk to processes of other users */
+	int max_qp, max_cq, max_mr, max_pd, max_srq, max_ah;
+	int max_qp_wr, max_cqe, max_sge, max_inline, max_rd_atomic;
+	int timeout;                 /* that the CM sets on QPs: 4.096 us << timeout for each attempt */
+};
+
+extern struct soft_options soft_options;
+
+#endif

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The requester: the send queue of an RC QP. Messages are sent in order, as packets, as far as the ring
+ * has room, and complete in order: others when the responder has acknowledged them, READs and atomic
+ * operations when the response is here. After an RNR NAK the queue goes back to that message and waits.
+ * A peer that is gone acknowledges nothing: after the configured time the oldest message fails.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "objects.h"
+#include "options.h"
+
+/* Left free for a NAK, which must never wait. */
+enum { RESERVE = 2 * sizeof(struct soft_head) };
+
+static struct soft_send *send_at(struct soft_qp *qp, uint32_t position)
+{
+	return &qp->sends[position & qp->sq_mask];
+}
+
+static bool is_answered(const struct soft_send *send)
+{
+	return send->opcode == IBV_WR_RDMA_READ || send->opcode == IBV_WR_ATOMIC_CMP_AND_SWP ||
+	       send->opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+}
+
+static bool has_imm(enum ibv_wr_opcode opcode)
+{
+	return opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+}
+
+/* Posting */
+
+static int check(const struct soft_qp *qp, const struct ibv_send_wr *wr)
+{
+	bool ud = qp->ibv.qp_type == IBV_QPT_UD;
+
+	if (qp->ibv.state < IBV_QPS_RTS)
+		return EINVAL;
+	if (qp->sq_posted - qp->sq_done >= qp->init.cap.max_send_wr)
+		return ENOMEM;
+	if (wr->num_sge < 0 || (uint32_t)wr->num_sge > qp->init.cap.max_send_sge)
+		return EINVAL;
+	switch (wr->opcode) {
+	case IBV_WR_SEND:
+		return 0;
+	case IBV_WR_SEND_WITH_IMM:
+		return soft_options.iwarp ? EINVAL : 0;
+	case IBV_WR_RDMA_WRITE:
+		return ud ? EINVAL : 0;
+	case IBV_WR_RDMA_READ:
+		return ud || wr->send_flags & IBV_SEND_INLINE ? EINVAL : 0;
+	case IBV_WR_RDMA_WRITE_WITH_IMM:
+		return ud || soft_options.iwarp ? EINVAL : 0;
+	case IBV_WR_ATOMIC_CMP_AND_SWP:
+	case IBV_WR_ATOMIC_FETCH_AND_ADD:
+		return ud || soft_options.iwarp || wr->send_flags & IBV_SEND_INLINE ||
+		       soft_sge_bytes(wr->sg_list, wr->num_sge) != 8 ? EINVAL : 0;
+	default:
+		return EINVAL;
+	}
+}
+
+static void take_inline(struct soft_send *send, uint8_t *room)
+{
+	size_t at = 0;
+
+	for (int i = 0; i < send->nsge; i++) {
+		if (send->sge[i].length)
+			memcpy(room + at, (void *)(uintptr_t)send->sge[i].addr, send->sge[i].length);
+		at += send->sge[i].length;
+	}
+	send->inline_data = room;
+}
+
+static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
+{
+	uint32_t place = qp->sq_posted & qp->sq_mask;
+	struct soft_send *send = &qp->sends[place];
+	uint64_t bytes = soft_sge_bytes(wr->sg_list, wr->num_sge);
+	int ret = check(qp, wr);
+
+	if (ret)
+		return ret;
+	if (bytes > UINT32_C(1) << 31 ||
+	    (wr->send_flags & IBV_SEND_INLINE && bytes > qp->init.cap.max_inline_data))
+		return EINVAL;
+	*send = (struct soft_send){
+		.wr_id = wr->wr_id, .opcode = wr->opcode, .flags = wr->send_flags,
+		.length = (uint32_t)bytes, .nsge = wr->num_sge,
+		.imm = has_imm(wr->opcode) ? wr->imm_data : 0,
+		.sge = qp->send_sges + place * (size_t)qp->init.cap.max_send_sge,
+	};
+	if (qp->init.sq_sig_all)
+		send->flags |= IBV_SEND_SIGNALED;
+	if (wr->opcode == IBV_WR_ATOMIC_CMP_AND_SWP || wr->opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+		send->addr = wr->wr.atomic.remote_addr;
+		send->rkey = wr->wr.atomic.rkey;
+		send->compare_add = wr->wr.atomic.compare_add;
+		send->swap = wr->wr.atomic.swap;
+	} else if (qp->ibv.qp_type == IBV_QPT_RC && wr->opcode != IBV_WR_SEND &&
+		   wr->opcode != IBV_WR_SEND_WITH_IMM) {
+		send->addr = wr->wr.rdma.remote_addr;
+		send->rkey = wr->wr.rdma.rkey;
+	}
+	if (wr->num_sge)
+		memcpy(send->sge, wr->sg_list, (size_t)wr->num_sge * sizeof(*send->sge));
+	if (wr->send_flags & IBV_SEND_INLINE)
+		take_inline(send, qp->inline_room + place * (size_t)(qp->init.cap.max_inline_data + 1));
+	if (qp->ibv.qp_type == IBV_QPT_UD)
+		return soft_ud_send(qp, send, wr);
+	qp->sq_posted++;
+	return 0;
+}
+
+int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
+{
+	struct soft_qp *qp = soft_qp(ibv);
+	int ret = 0;
+
+	soft_lock();
+	for (; wr && !ret; wr = wr->next) {
+		ret = post(qp, wr);
+		if (ret)
+			*bad = wr;
+	}
+	if (ibv->state == IBV_QPS_ERR)
+		soft_send_flush(qp);
+	else
+		soft_send_pump(qp);
+	soft_unlock();
+	return ret;
+}
+
+/* Completing */
+
+static void complete(struct soft_qp *qp, const struct soft_send *send, enum ibv_wc_status status)
+{
+	static const enum ibv_wc_opcode opcodes[] = {
+		[IBV_WR_RDMA_WRITE] = IBV_WC_RDMA_WRITE,
+		[IBV_WR_RDMA_WRITE_WITH_IMM] = IBV_WC_RDMA_WRITE,
+		[IBV_WR_SEND] = IBV_WC_SEND,
+		[IBV_WR_SEND_WITH_IMM] = IBV_WC_SEND,
+		[IBV_WR_RDMA_READ] = IBV_WC_RDMA_READ,
+		[IBV_WR_ATOMIC_CMP_AND_SWP] = IBV_WC_COMP_SWAP,
+		[IBV_WR_ATOMIC_FETCH_AND_ADD] = IBV_WC_FETCH_ADD,
+	};
+	struct ibv_wc wc = {
+		.wr_id = send->wr_id,
+		.status = status,
+		.opcode = opcodes[send->opcode],
+		.byte_len = is_answered(send) ? send->length : 0,
+		.qp_num = qp->ibv.qp_num,
+	};
+
+	/* A failure is always told. */
+	if (status != IBV_WC_SUCCESS || send->flags & IBV_SEND_SIGNALED)
+		soft_cq_push(qp->ibv.send_cq, &wc, false);
+}
+
+void soft_send_flush(struct soft_qp *qp)
+{
+	while (qp->sq_done != qp->sq_posted)
+		complete(qp, send_at(qp, qp->sq_done++), IBV_WC_WR_FLUSH_ERR);
+	qp->sq_sent = qp->sq_done;
+}
+
+static bool is_done(struct soft_qp *qp, const struct soft_send *send)
+{
+	if (qp->sq_done == qp->sq_sent)
+		return false;
+	if (is_answered(send))
+		return send->done;
+	return qp->wire.map && (int32_t)(soft_wire_acked(&qp->wire) - qp->sq_done) > 0;
+}
+
+void soft_send_complete(struct soft_qp *qp)
+{
+	while (qp->sq_done != qp->sq_posted) {
+		struct soft_send *send = send_at(qp, qp->sq_done);
+
+		if (send->status != IBV_WC_SUCCESS) {
+			qp->sq_done++;
+			complete(qp, send, send->status);
+			soft_qp_fail(qp);
+			return;
+		}
+		if (!is_done(qp, send))
+			return;
+		qp->sq_done++;
+		qp->rnr_left = qp->attr.rnr_retry;
+		complete(qp, send, IBV_WC_SUCCESS);
+	}
+}
+
+/* Giving up */
+
+static struct soft_qp *timer_qp(struct soft_timer *timer)
+{
+	return (struct soft_qp *)((char *)timer - offsetof(struct soft_qp, timer));
+}
+
+static void give_up(struct soft_timer *timer)
+{
+	struct soft_qp *qp = timer_qp(timer);
+
+	if (!qp->gone || qp->sq_done == qp->sq_posted)
+		return;
+	send_at(qp, qp->sq_done)->status = IBV_WC_RETRY_EXC_ERR;
+	soft_send_complete(qp);
+}
+
+static void expect_nothing(struct soft_qp *qp)
+{
+	uint64_t ns = (UINT64_C(4096) << qp->attr.timeout) * (qp->attr.retry_cnt + 1u);
+
+	/* A timeout of 0 is for ever. */
+	if (!soft_timer_runs(&qp->timer) && qp->attr.timeout)
+		soft_timer_start(&qp->timer, ns, give_up);
+}
+
+/* Sending */
+
+static bool may_start(struct soft_qp *qp, struct soft_send *send)
+{
+	void *at;
+
+	if (send->flags & IBV_SEND_FENCE && qp->reads)
+		return false;
+	if (is_answered(send) && qp->reads >= qp->attr.max_rd_atomic)
+		return false;
+	for (uint64_t offset = 0, n; !send->inline_data && offset < send->length; offset += n) {
+		n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, offset, send->length - offset,
+				   is_answered(send) ? IBV_ACCESS_LOCAL_WRITE : 0, &at);
+		if (n)
+			continue;
+		send->status = IBV_WC_LOC_PROT_ERR;
+		if (qp->sq_done == qp->sq_sent)
+			soft_send_complete(qp);
+		return false;
+	}
+	return true;
+}
+
+/* The bytes of a packet. They may have been deregistered since the message was begun: then what is sent
+ * does not matter, as the message fails. */
+static void put_payload(struct soft_qp *qp, struct soft_send *send, uint32_t size)
+{
+	uint32_t offset = qp->sent_bytes, end = offset + size;
+
+	if (send->inline_data) {
+		soft_wire_put(&qp->wire, send->inline_data + offset, size);
+		return;
+	}
+	while (offset < end) {
+		static const uint8_t nothing[SOFT_PAYLOAD_MAX];
+		void *at;
+		size_t n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, offset, end - offset, 0, &at);
+
+		if (!n) {
+			send->status = IBV_WC_LOC_PROT_ERR;
+			n = end - offset;
+			at = (void *)(uintptr_t)nothing;
+		}
+		soft_wire_put(&qp->wire, at, n);
+		offset += (uint32_t)n;
+	}
+}
+
+static enum soft_op op_of(enum ibv_wr_opcode opcode)
+{
+	switch (opcode) {
+	case IBV_WR_RDMA_WRITE:
+	case IBV_WR_RDMA_WRITE_WITH_IMM:
+		return SOFT_OP_WRITE;
+	case IBV_WR_RDMA_READ:
+		return SOFT_OP_READ;
+	case IBV_WR_ATOMIC_CMP_AND_SWP:
+		return SOFT_OP_COMPARE_SWAP;
+	case IBV_WR_ATOMIC_FETCH_AND_ADD:
+		return SOFT_OP_FETCH_ADD;
+	default:
+		return SOFT_OP_SEND;
+	}
+}
+
+static void send_question(struct soft_qp *qp, struct soft_send *send, struct soft_head *head)
+{
+	const uint64_t operands[2] = { send->compare_add, send->swap };
+	bool atomic = send->opcode != IBV_WR_RDMA_READ;
+
+	head->flags |= SOFT_LAST;
+	head->size = atomic ? sizeof(operands) : 0;
+	head->total = atomic ? sizeof(operands) : send->length;
+	soft_wire_begin(&qp->wire, head);
+	soft_wire_put(&qp->wire, operands, head->size);
+	soft_wire_end(&qp->wire);
+	qp->reads++;
+	qp->sq_sent++;
+}
+
+static void send_piece(struct soft_qp *qp, struct soft_send *send, struct soft_head *head, uint32_t size)
+{
+	bool last = qp->sent_bytes + size == send->length;
+
+	head->size = size;
+	head->addr += qp->sent_bytes;
+	head->flags |= last ? SOFT_LAST : 0;
+	soft_wire_begin(&qp->wire, head);
+	put_payload(qp, send, size);
+	soft_wire_end(&qp->wire);
+	qp->sent_bytes += size;
+	if (last) {
+		qp->sent_bytes = 0;
+		qp->sq_sent++;
+	}
+}
+
+static bool send_packet(struct soft_qp *qp)
+{
+	struct soft_send *send = send_at(qp, qp->sq_sent);
+	uint32_t left = send->length - qp->sent_bytes, size = left, need;
+	struct soft_head head = {
+		.op = (uint8_t)op_of(send->opcode),
+		.msn = qp->sq_sent,
+		.total = send->length,
+		.addr = send->addr,
+		.rkey = send->rkey,
+		.imm = send->imm,
+	};
+
+	if (send->status != IBV_WC_SUCCESS || (!qp->sent_bytes && !may_start(qp, send)))
+		return false;
+	if (size > SOFT_PAYLOAD_MAX)
+		size = SOFT_PAYLOAD_MAX;
+	need = sizeof(head) + (is_answered(send) ? 16 : size) + 8 + RESERVE;
+	if (soft_wire_room(&qp->wire) < need && !soft_wire_wait_room(&qp->wire, need))
+		return false;
+	head.flags = (qp->sent_bytes ? 0 : SOFT_FIRST) | (has_imm(send->opcode) ? SOFT_IMM : 0) |
+		     (send->flags & IBV_SEND_SOLICITED ? SOFT_SOLICITED : 0) |
+		     (send->flags & IBV_SEND_SIGNALED ? SOFT_SIGNALLED : 0);
+	if (is_answered(send))
+		send_question(qp, send, &head);
+	else
+		send_piece(qp, send, &head, size);
+	return true;
+}
+
+void soft_send_pump(struct soft_qp *qp)
+{
+	bool any = false;
+
+	if (qp->ibv.state != IBV_QPS_RTS)
+		return;
+	while (qp->wire.map && !qp->wire.broken && !qp->rnr_wait && qp->sq_sent != qp->sq_posted &&
+	       send_packet(qp))
+		any = true;
+	if (any && qp->wire.map)
+		soft_qp_bell(qp);
+	if (qp->gone && qp->sq_done != qp->sq_posted)
+		expect_nothing(qp);
+}
+
+/* What the responder says */
+
+static void rnr_over(struct soft_timer *timer)
+{
+	struct soft_qp *qp = timer_qp(timer);
+
+	qp->rnr_wait = false;
+	soft_qp_progress(qp);
+}
+
+/* The timer field of an RNR NAK, in units of 10 us. */
+static const uint32_t rnr_timers[32] = {
+	65536, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192,
+	256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152,
+};
+
+static void go_back(struct soft_qp *qp, uint32_t msn, unsigned timer)
+{
+	for (uint32_t i = msn; i != qp->sq_sent; i++) {
+		if (is_answered(send_at(qp, i)))
+			qp->reads--;
+	}
+	qp->sq_sent = msn;
+	qp->sent_bytes = 0;
+	qp->rnr_wait = true;
+	soft_timer_start(&qp->timer, rnr_timers[timer % 32] * UINT64_C(10000), rnr_over);
+}
+
+void soft_send_take_nak(struct soft_qp *qp, const struct soft_head *head)
+{
+	/* A message may be refused when it has been sent in part. */
+	uint32_t sent = qp->sq_sent - qp->sq_done + (qp->sent_bytes ? 1 : 0);
+	struct soft_send *send = send_at(qp, head->msn);
+
+	if (head->msn - qp->sq_done >= sent) {
+		qp->wire.broken = true;
+		return;
+	}
+	if (head->status != IBV_WC_RNR_RETRY_EXC_ERR)
+		send->status = head->status ? head->status : IBV_WC_GENERAL_ERR;
+	else if (!qp->rnr_left)
+		send->status = IBV_WC_RNR_RETRY_EXC_ERR;
+	else {
+		if (qp->attr.rnr_retry != 7)
+			qp->rnr_left--;      /* 7 is for ever */
+		go_back(qp, head->msn, head->rnr_timer);
+	}
+}
+
+/* The oldest message that waits for a response: they come in order. */
+static struct soft_send *oldest_question(struct soft_qp *qp, uint32_t msn)
+{
+	for (uint32_t i = qp->sq_done; i != qp->sq_sent; i++) {
+		struct soft_send *send = send_at(qp, i);
+
+		if (is_answered(send) && !send->done)
+			return i == msn ? send : NULL;
+	}
+	return NULL;
+}
+
+void soft_send_take_response(struct soft_qp *qp, const struct soft_head *head)
+{
+	struct soft_send *send = oldest_question(qp, head->msn);
+	uint32_t left = head->size;
+
+	if (!send || head->total != send->length || left > send->length - qp->read_got) {
+		qp->wire.broken = true;
+		return;
+	}
+	while (left) {
+		void *at;
+		size_t n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, qp->read_got, left,
+					  IBV_ACCESS_LOCAL_WRITE, &at);
+
+		if (!n) {
+			send->status = IBV_WC_LOC_PROT_ERR;
+			return;
+		}
+		soft_wire_get(&qp->wire, at, n);
+		qp->read_got += (uint32_t)n;
+		left -= (uint32_t)n;
+	}
+	if (qp->read_got == send->length) {
+		send->done = true;
+		qp->reads--;
+		qp->read_got = 0;
+	}
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Unreliable datagrams and address handles. A datagram travels as one packet of the link; it completes at
+ * once, and is lost if nobody is there, no receive is posted, or the Q_Key is wrong. A receive has the
+ * 40 bytes of the global route header before the payload.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "objects.h"
+#include "options.h"
+
+enum { DATAGRAM_MAX = 4096 };
+
+struct datagram {
+	struct soft_packet packet;
+	uint32_t qkey;
+	uint32_t imm;
+	uint8_t with_imm, solicited;
+	union ibv_gid from, to;
+};
+
+struct soft_ah {
+	struct ibv_ah ibv;
+	struct ibv_ah_attr attr;
+};
+
+static int handles;
+
+struct ibv_ah *ibv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
+{
+	struct soft_ah *ah;
+	bool full;
+
+	if (!attr->is_global || attr->port_num != 1) {
+		errno = EINVAL;      /* Ethernet has no LIDs */
+		return NULL;
+	}
+	ah = calloc(1, sizeof(*ah));
+	if (!ah)
+		return NULL;
+	ah->ibv.context = pd->context;
+	ah->ibv.pd = pd;
+	ah->attr = *attr;
+	soft_lock();
+	full = handles == soft_options.max_ah;
+	if (!full) {
+		handles++;
+		soft_pd(pd)->users++;
+	}
+	soft_unlock();
+	if (!full)
+		return &ah->ibv;
+	free(ah);
+	errno = ENOMEM;
+	return NULL;
+}
+
+int ibv_destroy_ah(struct ibv_ah *ah)
+{
+	soft_lock();
+	handles--;
+	soft_pd(ah->pd)->users--;
+	soft_unlock();
+	free(ah);
+	return 0;
+}
+
+int ibv_init_ah_from_wc(struct ibv_context *context, uint8_t port_num, struct ibv_wc *wc,
+			struct ibv_grh *grh, struct ibv_ah_attr *attr)
+{
+	int index;
+
+	if (!(wc->wc_flags & IBV_WC_GRH) || port_num != 1)
+		return EINVAL;
+	index = soft_gid_index(&grh->dgid);
+	*attr = (struct ibv_ah_attr){
+		.is_global = 1, .port_num = port_num, .sl = wc->sl,
+		.grh = { .dgid = grh->sgid, .sgid_index = (uint8_t)(index < 0 ? 0 : index),
+			 .hop_limit = 0xff },
+	};
+	(void)context;
+	return 0;
+}
+
+struct ibv_ah *ibv_create_ah_from_wc(struct ibv_pd *pd, struct ibv_wc *wc, struct ibv_grh *grh,
+				     uint8_t port_num)
+{
+	struct ibv_ah_attr attr;
+	int ret = ibv_init_ah_from_wc(pd->context, port_num, wc, grh, &attr);
+
+	if (!ret)
+		return ibv_create_ah(pd, &attr);
+	errno = ret;
+	return NULL;
+}
+
+/* Sending */
+
+static bool gather(struct soft_qp *qp, const struct soft_send *send, uint8_t *bytes)
+{
+	if (send->inline_data) {
+		memcpy(bytes, send->inline_data, send->length);
+		return true;
+	}
+	for (size_t done = 0, n; done < send->length; done += n) {
+		void *at;
+
+		n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, done, send->length - done, 0, &at);
+		if (!n)
+			return false;
+		memcpy(bytes + done, at, n);
+	}
+	return true;
+}
+
+int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct ibv_send_wr *wr)
+{
+	const struct soft_ah *ah = (const struct soft_ah *)wr->wr.ud.ah;
+	struct datagram datagram = {
+		.packet = { .type = SOFT_DATAGRAM, .to = wr->wr.ud.remote_qpn, .from = qp->ibv.qp_num },
+		/* The highest bit asks for the QP's own. */
+		.qkey = wr->wr.ud.remote_qkey & 0x80000000 ? qp->attr.qkey : wr->wr.ud.remote_qkey,
+		.with_imm = wr->opcode == IBV_WR_SEND_WITH_IMM,
+		.imm = send->imm,
+		.solicited = !!(wr->send_flags & IBV_SEND_SOLICITED),
+	};
+	struct ibv_wc wc = { .wr_id = wr->wr_id, .opcode = IBV_WC_SEND, .qp_num = qp->ibv.qp_num };
+	uint8_t bytes[DATAGRAM_MAX];
+	struct soft_link *link;
+
+	if (!ah || send->length > DATAGRAM_MAX)
+		return EINVAL;
+	datagram.to = ah->attr.grh.dgid;
+	soft_gid_at(ah->attr.grh.sgid_index, &datagram.from);
+	if (qp->ibv.state == IBV_QPS_ERR)
+		wc.status = IBV_WC_WR_FLUSH_ERR;
+	else if (!gather(qp, send, bytes))
+		wc.status = IBV_WC_LOC_PROT_ERR;
+	link = wc.status ? NULL : soft_link_to_node(datagram.packet.to / SOFT_NODES);
+	if (link)
+		soft_link_send_unreliably(link, &datagram.packet, sizeof(datagram), bytes, send->length);
+	if (wc.status || send->flags & IBV_SEND_SIGNALED)
+		soft_cq_push(qp->ibv.send_cq, &wc, false);
+	if (wc.status)
+		soft_qp_fail(qp);
+	return 0;
+}
+
+/* Receiving */
+
+static bool scatter(struct soft_qp *qp, size_t offset, const void *bytes, size_t len)
+{
+	for (size_t done = 0, n; done < len; done += n) {
+		void *at;
+
+		n = soft_sge_piece(qp->ibv.pd, qp->recv.sge, qp->recv.nsge, offset + done, len - done,
+				   IBV_ACCESS_LOCAL_WRITE, &at);
+		if (!n)
+			return false;
+		memcpy(at, (const uint8_t *)bytes + done, n);
+	}
+	return true;
+}
+
+void soft_ud_take(const struct soft_packet *packet, size_t size)
+{
+	const struct datagram *datagram = (const struct datagram *)packet;
+	struct soft_qp *qp = soft_qp_find(packet->to);
+	struct ibv_grh grh = { 0 };
+	struct ibv_wc wc = { .opcode = IBV_WC_RECV, .wc_flags = IBV_WC_GRH };
+
+	if (size < sizeof(*datagram) || !qp || qp->ibv.qp_type != IBV_QPT_UD ||
+	    (qp->ibv.state != IBV_QPS_RTR && qp->ibv.state != IBV_QPS_RTS) ||
+	    datagram->qkey != qp->attr.qkey || !soft_recv_next(qp))
+		return;
+	size -= sizeof(*datagram);
+	grh.version_tclass_flow = htobe32(6u << 28);
+	grh.paylen = htobe16((uint16_t)size);
+	grh.next_hdr = 0x1b;
+	grh.hop_limit = 0xff;
+	grh.sgid = datagram->from;
+	grh.dgid = datagram->to;
+	wc.wr_id = qp->recv.wr_id;
+	wc.qp_num = qp->ibv.qp_num;
+	wc.src_qp = packet->from;
+	wc.byte_len = (uint32_t)(sizeof(grh) + size);
+	if (datagram->with_imm) {
+		wc.wc_flags |= IBV_WC_WITH_IMM;
+		wc.imm_data = datagram->imm;
+	}
+	qp->has_recv = false;
+	if (soft_sge_bytes(qp->recv.sge, qp->recv.nsge) < wc.byte_len)
+		wc.status = IBV_WC_LOC_LEN_ERR;
+	else if (!scatter(qp, 0, &grh, sizeof(grh)) ||
+		 !scatter(qp, sizeof(grh), (const uint8_t *)packet + sizeof(*datagram), size))
+		wc.status = IBV_WC_LOC_PROT_ERR;
+	soft_cq_push(qp->ibv.recv_cq, &wc, datagram->solicited);
+	if (wc.status)
+		soft_qp_fail(qp);
+}
