@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include "cm.h"
 #include "device.h"
 
-enum { FIRST_EPHEMERAL = 32768, EPHEMERALS = 28000 };
+enum { FIRST_FREE = 1024, FIRST_EPHEMERAL = 32768, EPHEMERALS = 28000 };
 
 static struct soft_port *ports;
 
@@ -144,7 +145,9 @@ static int take_port(struct soft_id *id, const struct sockaddr *addr)
 	struct soft_port *port = number ? find_port(id->ibv.ps, number) : NULL;
 	int ret;
 
-	if (port)
+	if (number && ntohs(number) < FIRST_FREE && !soft_node_may(CAP_NET_BIND_SERVICE))
+		ret = -EACCES;
+	else if (port)
 		ret = check_clash(id, port, addr);
 	else if (number)
 		ret = claim(id->ibv.ps, number, &port);

@@ -271,8 +271,9 @@ struct soft_link *soft_link_to_name(const char *name)
 		errno = EACCES;
 		goto fail;
 	}
-	/* Only by connecting do we learn whose name it is. A pid of 0 is one that we cannot see. */
-	for (link = links; link && (!pid || link->pid != pid); link = link->next)
+	/* Only by connecting do we learn whose name it is. A pid of 0 is one that we cannot see. A link
+	 * without a hello may be the other end of a socket that has only asked, like this one. */
+	for (link = links; link && (!pid || link->pid != pid || !link->node); link = link->next)
 		;
 	if (link) {
 		close(fd);

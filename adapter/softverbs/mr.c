@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <linux/capability.h>
 #include <unistd.h>
 
@@ -71,20 +70,12 @@ int ibv_dealloc_pd(struct ibv_pd *ibv)
 
 /* The memory-lock limit */
 
-static bool may_lock_all(void)
-{
-	struct __user_cap_header_struct self = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct sets[2] = { 0 };
-
-	return !syscall(SYS_capget, &self, sets) && sets[0].effective & 1u << CAP_IPC_LOCK;
-}
-
 static bool pin(size_t pages)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY ||
-	    pinned_pages + pages <= limit.rlim_cur / (size_t)sysconf(_SC_PAGESIZE) || may_lock_all()) {
+	    pinned_pages + pages <= limit.rlim_cur / (size_t)sysconf(_SC_PAGESIZE) || soft_node_may(CAP_IPC_LOCK)) {
 		pinned_pages += pages;
 		return true;
 	}

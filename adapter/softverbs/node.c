@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +40,14 @@ void soft_unlock(void)
 uint32_t soft_node_number(void)
 {
 	return node.number;
+}
+
+bool soft_node_may(int capability)
+{
+	struct __user_cap_header_struct self = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2] = { 0 };
+
+	return !syscall(SYS_capget, &self, sets) && sets[capability / 32].effective & 1u << capability % 32;
 }
 
 static uint64_t now(void)

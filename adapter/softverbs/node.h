@@ -26,6 +26,9 @@ uint32_t soft_node_number(void);
 
 enum { SOFT_NODES = 4096 };
 
+/* Has the process this capability (linux/capability.h)? Needs no lock. */
+bool soft_node_may(int capability);
+
 /* The first member of something malloc()ed that owns a descriptor. */
 struct soft_io {
 	int fd;
