@@ -241,7 +241,7 @@ static void take_write(struct soft_qp *qp, const struct soft_head *head)
 		refuse(qp, IBV_WC_REM_ACCESS_ERR, IBV_WC_LOC_ACCESS_ERR);
 		return;
 	}
-	soft_wire_get(&qp->wire, at, head->size);
+	soft_wire_get_remote(&qp->wire, at, head->size);
 	qp->received += head->size;
 	if (head->flags & SOFT_LAST) {
 		if (qp->has_recv)

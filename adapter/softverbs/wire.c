@@ -134,6 +134,22 @@ void soft_wire_get(struct soft_wire *wire, void *bytes, size_t len)
 	wire->in_tail += (uint32_t)len;
 }
 
+void soft_wire_get_remote(struct soft_wire *wire, void *bytes, size_t len)
+{
+	enum { SMALL = 256 };
+	_Atomic(uint64_t) *words = bytes;
+	uint64_t copy[SMALL / 8];
+
+	/* What programs watch is small; data they look at when they have been told. */
+	if (len > SMALL || len % 8 || (uintptr_t)bytes % 8) {
+		soft_wire_get(wire, bytes, len);
+		return;
+	}
+	soft_wire_get(wire, copy, len);
+	for (size_t i = 0; i < len / 8; i++)
+		atomic_store_explicit(&words[i], copy[i], memory_order_relaxed);
+}
+
 void soft_wire_skip(struct soft_wire *wire, size_t len)
 {
 	wire->in_tail += (uint32_t)len;

@@ -93,6 +93,8 @@ bool soft_wire_wait_room(struct soft_wire *wire, uint32_t bytes);
 /* Takes in the next packet's header; then as many get or skip as it has payload, then done. */
 bool soft_wire_next(struct soft_wire *wire, struct soft_head *head);
 void soft_wire_get(struct soft_wire *wire, void *bytes, size_t len);
+/* The same into memory that the program may be looking at: words arrive whole, as from a card. */
+void soft_wire_get_remote(struct soft_wire *wire, void *bytes, size_t len);
 void soft_wire_skip(struct soft_wire *wire, size_t len);
 /* True: the sender waits for this room. */
 bool soft_wire_done(struct soft_wire *wire, const struct soft_head *head);
