@@ -29,11 +29,9 @@ struct async_event {
 
 /* Addresses */
 
-static bool is_served(const struct ifaddrs *entry)
+static bool is_ip(const struct sockaddr *addr)
 {
-	return entry->ifa_addr && entry->ifa_flags & IFF_UP &&
-	       (entry->ifa_addr->sa_family == AF_INET || entry->ifa_addr->sa_family == AF_INET6) &&
-	       !(soft_options.no_loopback && entry->ifa_flags & IFF_LOOPBACK);
+	return addr && (addr->sa_family == AF_INET || addr->sa_family == AF_INET6);
 }
 
 void soft_gid_of(const struct sockaddr *addr, union ibv_gid *gid)
@@ -47,21 +45,37 @@ void soft_gid_of(const struct sockaddr *addr, union ibv_gid *gid)
 	memcpy(gid->raw + 12, &((const struct sockaddr_in *)addr)->sin_addr, 4);
 }
 
-/* All of them, and the interface's number for each. */
-static int list_gids(union ibv_gid gids[MAX_GIDS], unsigned ifindex[MAX_GIDS])
+/* All addresses, and the interface's number for each. */
+static int list_addresses(struct sockaddr_storage list[MAX_GIDS], unsigned ifindex[MAX_GIDS])
 {
-	struct ifaddrs *list;
+	struct ifaddrs *all;
 	int n = 0;
 
-	if (getifaddrs(&list))
+	if (soft_options.naddresses) {
+		memcpy(list, soft_options.addresses, sizeof(soft_options.addresses));
+		memset(ifindex, 0, MAX_GIDS * sizeof(*ifindex));
+		return soft_options.naddresses;
+	}
+	if (getifaddrs(&all))
 		return 0;
-	for (struct ifaddrs *entry = list; entry && n < MAX_GIDS; entry = entry->ifa_next) {
-		if (!is_served(entry))
+	for (struct ifaddrs *entry = all; entry && n < MAX_GIDS; entry = entry->ifa_next) {
+		if (!is_ip(entry->ifa_addr) || !(entry->ifa_flags & IFF_UP))
 			continue;
-		soft_gid_of(entry->ifa_addr, &gids[n]);
+		memcpy(&list[n], entry->ifa_addr, entry->ifa_addr->sa_family == AF_INET ?
+		       sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
 		ifindex[n++] = if_nametoindex(entry->ifa_name);
 	}
-	freeifaddrs(list);
+	freeifaddrs(all);
+	return n;
+}
+
+static int list_gids(union ibv_gid gids[MAX_GIDS], unsigned ifindex[MAX_GIDS])
+{
+	struct sockaddr_storage list[MAX_GIDS];
+	int n = list_addresses(list, ifindex);
+
+	for (int i = 0; i < n; i++)
+		soft_gid_of((struct sockaddr *)&list[i], &gids[i]);
 	return n;
 }
 
@@ -91,42 +105,42 @@ bool soft_gid_at(int index, union ibv_gid *gid)
 	return true;
 }
 
-/* All of 127.0.0.0/8 is this host. */
+/* All of 127.0.0.0/8 is this host, but where the device has other addresses, only one is its loopback. */
 bool soft_address_is_loopback(const struct sockaddr *addr)
 {
+	uint32_t v4;
+
 	if (addr->sa_family == AF_INET6)
 		return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)addr)->sin6_addr);
-	return addr->sa_family == AF_INET &&
-	       ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	v4 = ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr);
+	return soft_options.naddresses ? v4 == INADDR_LOOPBACK : v4 >> 24 == IN_LOOPBACKNET;
 }
 
 bool soft_address_is_ours(const struct sockaddr *addr)
 {
 	union ibv_gid gid;
 
-	if (addr->sa_family != AF_INET && addr->sa_family != AF_INET6)
+	if (!is_ip(addr))
 		return false;
-	if (addr->sa_family == AF_INET && soft_address_is_loopback(addr))
-		return !soft_options.no_loopback;
+	if (!soft_options.naddresses && soft_address_is_loopback(addr))
+		return true;
 	soft_gid_of(addr, &gid);
 	return soft_gid_index(&gid) >= 0;
 }
 
 bool soft_address_any(sa_family_t family, struct sockaddr_storage *addr)
 {
-	struct ifaddrs *list;
-	bool found = false;
+	struct sockaddr_storage list[MAX_GIDS];
+	unsigned ifindex[MAX_GIDS];
+	int n = list_addresses(list, ifindex);
 
-	if (getifaddrs(&list))
-		return false;
-	for (struct ifaddrs *entry = list; entry && !found; entry = entry->ifa_next) {
-		found = is_served(entry) && entry->ifa_addr->sa_family == family;
-		if (found)
-			memcpy(addr, entry->ifa_addr, family == AF_INET ? sizeof(struct sockaddr_in) :
-									  sizeof(struct sockaddr_in6));
+	for (int i = 0; i < n; i++) {
+		if (list[i].ss_family != family)
+			continue;
+		*addr = list[i];
+		return true;
 	}
-	freeifaddrs(list);
-	return found;
+	return false;
 }
 
 /* What the port is like */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Which addresses the device has: all of this host. They are its GIDs, too, IPv4 ones mapped to IPv6. */
+/* Which addresses the device has: all of this host, or those that the options name. They are its GIDs, too,
+ * IPv4 ones mapped to IPv6. */
 #ifndef SOFT_DEVICE_H
 #define SOFT_DEVICE_H
 

@@ -2,7 +2,9 @@
 /* The environment variable SOFTVERBS: see options.h. */
 #include "options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +31,6 @@ static const struct {
 	size_t offset;
 } switches[] = {
 	{ "iwarp", offsetof(struct soft_options, iwarp) },
-	{ "no-loopback", offsetof(struct soft_options, no_loopback) },
 	{ "any-user", offsetof(struct soft_options, any_user) },
 };
 
@@ -81,6 +82,31 @@ static void set_limit(const char *word, const char *value)
 	reject(word, "no such option");
 }
 
+static bool parse_address(const char *text, struct sockaddr_storage *addr)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)addr;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)addr;
+
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		return true;
+	}
+	v6->sin6_family = AF_INET6;
+	return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
+}
+
+static void set_addresses(const char *word, char *list)
+{
+	char *rest;
+
+	for (char *text = strtok_r(list, ",", &rest); text; text = strtok_r(NULL, ",", &rest)) {
+		if (soft_options.naddresses == SOFT_ADDRESSES_MAX)
+			reject(word, "too many addresses");
+		if (!parse_address(text, &soft_options.addresses[soft_options.naddresses++]))
+			reject(text, "not an address");
+	}
+}
+
 static void set_switch(const char *word)
 {
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
@@ -99,9 +125,11 @@ static __attribute__((constructor)) void read_options(void)
 
 	for (char *word = text ? strtok_r(text, " \t\n", &rest) : NULL; word;
 	     word = strtok_r(NULL, " \t\n", &rest)) {
-		const char *value = strchr(word, '=');
+		char *value = strchr(word, '=');
 
-		if (value)
+		if (!strncmp(word, "addresses=", 10))
+			set_addresses(word, value + 1);
+		else if (value)
 			set_limit(word, value);
 		else
 			set_switch(word);

@@ -8,13 +8,17 @@
 #define SOFT_OPTIONS_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
+
+enum { SOFT_ADDRESSES_MAX = 16 };
 
 struct soft_options {
 	bool iwarp;                  /* be an iWARP device: no immediate data */
-	bool no_loopback;            /* do not serve 127.0.0.0/8 and ::1, as no real device does */
 	bool any_user;               /* talk to processes of other users */
 	int max_qp, max_cq, max_mr, max_pd, max_srq, max_ah;
 	int max_qp_wr, max_cqe, max_sge, max_inline, max_rd_atomic;
+	struct sockaddr_storage addresses[SOFT_ADDRESSES_MAX];
+	int naddresses;              /* 0: all of this host */
 	int timeout;                 /* that the CM sets on QPs: 4.096 us << timeout for each attempt */
 };
 
