@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What a device does, whatever device it is: the contract of verbs and CM that rsk, and any program, builds
+ * on. Run over a real device it tells what is true; software verbs must pass the same tests.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "peer.h"
+#include "verbs.h"
+
+static const struct ibv_send_wr a_send = { .opcode = IBV_WR_SEND, .send_flags = IBV_SEND_SIGNALED };
+
+/* -- moving data ------------------------------------------------------------------------------- */
+
+static void fill(uint8_t *bytes, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 251 + seed);
+}
+
+START_TEST(messages_arrive_whole_and_in_order)
+{
+	static const uint32_t sizes[] = { 0, 1, 7, 4096, 4097, 100000, VERBS_BYTES / 2 };
+	struct link l = linked(&usual_terms);
+
+	for (size_t i = 0; i < COUNT(sizes); i++)
+		post_recv(&l.b, i, 0, VERBS_BYTES);
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct ibv_wc wc;
+
+		fill(l.a.memory, sizes[i], (unsigned)i);
+		ck_assert_int_eq(post_send(&l.a, a_send, 0, sizes[i]), 0);
+		wc = completion(l.b.recvs);
+		ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
+		ck_assert_int_eq(wc.opcode, IBV_WC_RECV);
+		ck_assert_uint_eq(wc.wr_id, i);
+		ck_assert_uint_eq(wc.byte_len, sizes[i]);
+		ck_assert_mem_eq(l.b.memory, l.a.memory, sizes[i]);
+		expect_status(l.a.sends, IBV_WC_SUCCESS);
+	}
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(write_and_read_move_memory_of_the_other_end)
+{
+	struct link l = linked(&usual_terms);
+	size_t half = VERBS_BYTES / 2;
+
+	fill(l.a.memory, half, 3);
+	ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_WRITE, &l.b, half), 0, half), 0);
+	expect_status(l.a.sends, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(l.b.memory + half, l.a.memory, half);
+	ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_READ, &l.b, half), half, half), 0);
+	ck_assert_int_eq(completion(l.a.sends).opcode, IBV_WC_RDMA_READ);
+	ck_assert_mem_eq(l.a.memory + half, l.a.memory, half);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(reads_and_writes_complete_in_the_order_posted)
+{
+	struct link l = linked(&usual_terms);
+
+	for (uint64_t i = 0; i < 12; i++) {
+		struct ibv_send_wr wr = remote(i % 3 ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ, &l.b, 0);
+
+		wr.wr_id = i;
+		ck_assert_int_eq(post_send(&l.a, wr, 65536, 40000), 0);
+	}
+	for (uint64_t i = 0; i < 12; i++)
+		ck_assert_uint_eq(completion(l.a.sends).wr_id, i);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(immediate_data_takes_a_receive)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr wr = remote(IBV_WR_RDMA_WRITE_WITH_IMM, &l.b, 100);
+	struct ibv_wc wc;
+
+	wr.imm_data = htonl(0x12345678);
+	post_recv(&l.b, 5, 0, 0);
+	memset(l.a.memory, 9, 50);
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 50), 0);
+	wc = completion(l.b.recvs);
+	ck_assert_int_eq(wc.opcode, IBV_WC_RECV_RDMA_WITH_IMM);
+	ck_assert_uint_eq(ntohl(wc.imm_data), 0x12345678);
+	ck_assert_uint_eq(wc.byte_len, 50);
+	ck_assert_uint_eq(wc.wc_flags & IBV_WC_WITH_IMM, IBV_WC_WITH_IMM);
+	ck_assert_mem_eq(l.b.memory + 100, l.a.memory, 50);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(several_pieces_are_gathered_and_scattered)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_sge from[2] = { { (uintptr_t)l.a.memory, 10, l.a.mr->lkey },
+				   { (uintptr_t)l.a.memory + 1000, 20, l.a.mr->lkey } };
+	struct ibv_sge to[2] = { { (uintptr_t)l.b.memory + 500, 25, l.b.mr->lkey },
+				 { (uintptr_t)l.b.memory, 25, l.b.mr->lkey } };
+	struct ibv_recv_wr recv = { .sg_list = to, .num_sge = 2 }, *bad;
+	struct ibv_send_wr wr = a_send;
+
+	fill(l.a.memory, 2000, 1);
+	ck_assert_int_eq(ibv_post_recv(l.b.id->qp, &recv, &bad), 0);
+	wr.sg_list = from;
+	wr.num_sge = 2;
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 0), 0);
+	ck_assert_uint_eq(completion(l.b.recvs).byte_len, 30);
+	ck_assert_mem_eq(l.b.memory + 500, l.a.memory, 10);
+	ck_assert_mem_eq(l.b.memory + 510, l.a.memory + 1000, 15);
+	ck_assert_mem_eq(l.b.memory, l.a.memory + 1015, 5);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(only_signalled_work_completes)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr silent = remote(IBV_WR_RDMA_WRITE, &l.b, 0);
+	struct ibv_send_wr loud = silent;
+
+	silent.send_flags = 0;
+	silent.wr_id = 1;
+	loud.wr_id = 2;
+	ck_assert_int_eq(post_send(&l.a, silent, 0, 8), 0);
+	ck_assert_int_eq(post_send(&l.a, loud, 0, 8), 0);
+	ck_assert_uint_eq(completion(l.a.sends).wr_id, 2);
+	link_end(&l);
+}
+END_TEST
+
+/* -- refusing ---------------------------------------------------------------------------------- */
+
+/* The QP is in the error state, and the receives that were posted are flushed. */
+static void check_failed(struct end *end, int recvs)
+{
+	for (int i = 0; i < recvs; i++)
+		expect_status(end->recvs, IBV_WC_WR_FLUSH_ERR);
+	ck_assert_int_eq(state_of(end), IBV_QPS_ERR);
+}
+
+START_TEST(wrong_key_is_a_remote_access_error)
+{
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_RDMA_WRITE, IBV_WR_RDMA_READ };
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr wr = remote(opcodes[_i], &l.b, 0);
+
+	wr.wr.rdma.rkey ^= 0x5a00;
+	post_recv(&l.a, 0, 0, 8);
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_REM_ACCESS_ERR);
+	expect_status(l.a.sends, IBV_WC_WR_FLUSH_ERR);
+	check_failed(&l.a, 1);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(beyond_the_end_is_a_remote_access_error)
+{
+	struct link l = linked(&usual_terms);
+
+	ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_WRITE, &l.b, VERBS_BYTES - 4), 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_REM_ACCESS_ERR);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(deregistered_memory_is_closed)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr wr = remote(IBV_WR_RDMA_WRITE, &l.b, 0);
+
+	ck_assert_int_eq(ibv_dereg_mr(l.b.mr), 0);
+	l.b.mr = NULL;
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_REM_ACCESS_ERR);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(memory_is_only_open_for_what_it_was_registered_for)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_mr *readable = ibv_reg_mr(l.b.pd, l.b.memory, 4096, IBV_ACCESS_REMOTE_READ);
+	struct ibv_send_wr wr = remote(IBV_WR_RDMA_READ, &l.b, 0);
+
+	ck_assert_ptr_nonnull(readable);
+	wr.wr.rdma.rkey = readable->rkey;
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_SUCCESS);
+	wr.opcode = IBV_WR_RDMA_WRITE;
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_REM_ACCESS_ERR);
+	ck_assert_int_eq(ibv_dereg_mr(readable), 0);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(wrong_local_key_is_a_local_protection_error)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_sge sge = { (uintptr_t)l.a.memory, 8, l.a.mr->lkey ^ 0x5a00 };
+	struct ibv_send_wr wr = remote(IBV_WR_RDMA_WRITE, &l.b, 0);
+
+	wr.sg_list = &sge;
+	wr.num_sge = 1;
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 0), 0);
+	expect_status(l.a.sends, IBV_WC_LOC_PROT_ERR);
+	check_failed(&l.a, 0);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(message_longer_than_the_receive_fails_both_ends)
+{
+	struct link l = linked(&usual_terms);
+
+	post_recv(&l.b, 0, 0, 8);
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 9), 0);
+	expect_status(l.a.sends, IBV_WC_REM_INV_REQ_ERR);
+	expect_status(l.b.recvs, IBV_WC_LOC_LEN_ERR);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(queues_refuse_what_they_cannot_hold)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_sge sges[40] = { { 0 } };
+	struct ibv_send_wr many = { .opcode = IBV_WR_SEND, .sg_list = sges, .num_sge = COUNT(sges) };
+	struct ibv_recv_wr recv = { .sg_list = sges, .num_sge = COUNT(sges) }, *bad;
+	struct ibv_qp_init_attr init;
+	struct ibv_qp_attr attr;
+	int ret = 0;
+
+	ck_assert_int_eq(ibv_query_qp(l.a.id->qp, &attr, IBV_QP_CAP, &init), 0);
+	ck_assert_uint_ge(init.cap.max_recv_wr, VERBS_QUEUE);
+	ck_assert_int_ne(post_send(&l.a, many, 0, 0), 0);
+	ck_assert_int_ne(ibv_post_recv(l.a.id->qp, &recv, &bad), 0);
+	ck_assert_ptr_eq(bad, &recv);
+	recv.num_sge = 0;
+	for (unsigned i = 0; i < 4 * init.cap.max_recv_wr && !ret; i++)
+		ret = ibv_post_recv(l.a.id->qp, &recv, &bad);
+	ck_assert_int_eq(ret, ENOMEM);
+	link_end(&l);
+}
+END_TEST
+
+/* -- receiver not ready, peer gone ------------------------------------------------------------- */
+
+START_TEST(sender_waits_for_a_receive)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_qp_attr quick = { .min_rnr_timer = 1 };
+	struct ibv_wc wc;
+
+	ck_assert_int_eq(ibv_modify_qp(l.b.id->qp, &quick, IBV_QP_MIN_RNR_TIMER), 0);
+	memset(l.a.memory, 5, 100);
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 100), 0);
+	ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_WRITE, &l.b, 200), 0, 100), 0);
+	poll(NULL, 0, QUIET_MS);
+	ck_assert_int_eq(ibv_poll_cq(l.a.sends, 1, &wc), 0);
+	post_recv(&l.b, 0, 0, 100);
+	expect_status(l.b.recvs, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(l.b.memory, l.a.memory, 100);
+	expect_status(l.a.sends, IBV_WC_SUCCESS);
+	expect_status(l.a.sends, IBV_WC_SUCCESS);
+	ck_assert_mem_eq(l.b.memory + 200, l.a.memory, 100);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(sender_gives_up_when_no_receive_comes)
+{
+	struct terms terms = usual_terms;
+	struct ibv_qp_attr quick = { .min_rnr_timer = 1 };
+	struct link l;
+
+	terms.rnr_retry = 2;
+	l = linked(&terms);
+	ck_assert_int_eq(ibv_modify_qp(l.b.id->qp, &quick, IBV_QP_MIN_RNR_TIMER), 0);
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_RNR_RETRY_EXC_ERR);
+	check_failed(&l.a, 0);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(peer_in_the_error_state_answers_nothing)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_qp_attr error = { .qp_state = IBV_QPS_ERR };
+
+	ck_assert_int_eq(ibv_modify_qp(l.b.id->qp, &error, IBV_QP_STATE), 0);
+	ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_WRITE, &l.b, 0), 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_RETRY_EXC_ERR);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(error_state_flushes_both_queues)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_qp_attr error = { .qp_state = IBV_QPS_ERR };
+
+	for (uint64_t i = 0; i < 3; i++)
+		post_recv(&l.a, i, 0, 8);
+	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &error, IBV_QP_STATE), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		struct ibv_wc wc = completion(l.a.recvs);
+
+		ck_assert_int_eq(wc.status, IBV_WC_WR_FLUSH_ERR);
+		ck_assert_uint_eq(wc.wr_id, i);
+	}
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_WR_FLUSH_ERR);
+	post_recv(&l.a, 9, 0, 8);
+	expect_status(l.a.recvs, IBV_WC_WR_FLUSH_ERR);
+	link_end(&l);
+}
+END_TEST
+
+static void connect_and_wait(struct peer *me)
+{
+	struct address there;
+	struct end end;
+	struct rdma_conn_param param = { .retry_count = 2, .rnr_retry_count = 7 };
+
+	peer_listen(me, &there, sizeof(there));
+	resolve(&end, &there.any, RDMA_PS_TCP);
+	make_qp(&end, &usual_terms);
+	ck_assert_int_eq(rdma_connect(end.id, &param), 0);
+	expect_event(end.events, RDMA_CM_EVENT_ESTABLISHED);
+	peer_signal(me);
+	peer_await(me);
+}
+
+START_TEST(killed_peer_is_a_dead_node)
+{
+	struct address here = { .len = sizeof(here.v4) };
+	struct rdma_conn_param param = { .rnr_retry_count = 7 };
+	struct rdma_event_channel *events;
+	struct rdma_cm_id *listener;
+	struct rdma_cm_event event;
+	struct end end;
+	struct peer p;
+
+	peer_start(&p, connect_and_wait);
+	listen_here(&events, &listener, RDMA_PS_TCP);
+	memcpy(&here.room, rdma_get_local_addr(listener), sizeof(here.v4));
+	peer_say(&p, &here, sizeof(here));
+	ck_assert_int_eq(next_event(events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
+	end = (struct end){ .id = event.id };
+	make_qp(&end, &usual_terms);
+	ck_assert_int_eq(rdma_accept(end.id, &param), 0);
+	expect_event(events, RDMA_CM_EVENT_ESTABLISHED);
+	peer_await(&p);
+	peer_kill(&p);
+	expect_event(events, RDMA_CM_EVENT_DISCONNECTED);
+	ck_assert_int_eq(post_send(&end, a_send, 0, 8), 0);
+	expect_status(end.sends, IBV_WC_RETRY_EXC_ERR);
+}
+END_TEST
+
+/* -- completion events ------------------------------------------------------------------------- */
+
+static void take_event(struct end *end, struct ibv_cq *expected)
+{
+	struct ibv_cq *cq;
+	void *context;
+
+	ck_assert_int_eq(ibv_get_cq_event(end->channel, &cq, &context), 0);
+	ck_assert_ptr_eq(cq, expected);
+	ibv_ack_cq_events(cq, 1);
+}
+
+START_TEST(arming_is_for_the_next_completion_only)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr wr = remote(IBV_WR_RDMA_WRITE, &l.b, 0);
+
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_SUCCESS);
+	ck_assert_int_eq(ibv_req_notify_cq(l.a.sends, 0), 0);
+	ck_assert(!has_event(l.a.channel));
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+	ck_assert(has_event(l.a.channel));
+	take_event(&l.a, l.a.sends);
+	ck_assert(!has_event(l.a.channel));
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(solicited_arming_waits_for_a_solicited_message)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr loud = a_send;
+
+	loud.send_flags |= IBV_SEND_SOLICITED;
+	post_recv(&l.b, 0, 0, 8);
+	post_recv(&l.b, 1, 0, 8);
+	ck_assert_int_eq(ibv_req_notify_cq(l.b.recvs, 1), 0);
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
+	ck_assert(!has_event(l.b.channel));
+	ck_assert_int_eq(post_send(&l.a, loud, 0, 8), 0);
+	ck_assert(has_event(l.b.channel));
+	take_event(&l.b, l.b.recvs);
+	link_end(&l);
+}
+END_TEST
+
+/* -- objects ----------------------------------------------------------------------------------- */
+
+START_TEST(objects_in_use_cannot_be_destroyed)
+{
+	struct link l = linked(&usual_terms);
+
+	ck_assert_int_eq(ibv_destroy_cq(l.a.sends), EBUSY);
+	ck_assert_int_eq(ibv_dealloc_pd(l.a.pd), EBUSY);
+	ck_assert_int_eq(ibv_destroy_comp_channel(l.a.channel), EBUSY);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(states_follow_in_order)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_INIT };
+
+	ck_assert_int_eq(state_of(&l.a), IBV_QPS_RTS);
+	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &attr, IBV_QP_STATE), EINVAL);
+	attr.qp_state = IBV_QPS_RESET;
+	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &attr, IBV_QP_STATE), 0);
+	attr.qp_state = IBV_QPS_RTS;
+	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &attr, IBV_QP_STATE), EINVAL);
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), EINVAL);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(memory_that_is_not_there_cannot_be_registered)
+{
+	struct link l = linked(&usual_terms);
+	void *hole = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ck_assert_ptr_ne(hole, MAP_FAILED);
+	munmap(hole, 8192);
+	ck_assert_ptr_null(ibv_reg_mr(l.a.pd, hole, 8192, IBV_ACCESS_LOCAL_WRITE));
+	ck_assert_int_eq(errno, EFAULT);
+	ck_assert_ptr_null(ibv_reg_mr(l.a.pd, l.a.memory, 4096, IBV_ACCESS_REMOTE_WRITE));
+	ck_assert_int_eq(errno, EINVAL);
+	link_end(&l);
+}
+END_TEST
+
+/* -- the connection manager -------------------------------------------------------------------- */
+
+START_TEST(private_data_is_padded_to_the_size_of_the_message)
+{
+	struct link l = linked(&usual_terms);
+
+	ck_assert_uint_eq(l.asked.private_data_len, 56);
+	ck_assert_uint_eq(l.answered.private_data_len, 196);
+	ck_assert_uint_eq(l.asked.responder_resources, usual_terms.rd_atomic);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(nobody_listens_is_told_from_refused)
+{
+	struct rdma_conn_param param = { .private_data = "no", .private_data_len = 2 };
+	struct rdma_event_channel *events;
+	struct rdma_cm_id *listener;
+	struct rdma_cm_event event;
+	struct end end;
+
+	listen_here(&events, &listener, RDMA_PS_TCP);
+	resolve(&end, rdma_get_local_addr(listener), RDMA_PS_TCP);
+	make_qp(&end, &usual_terms);
+	ck_assert_int_eq(rdma_connect(end.id, &param), 0);
+	ck_assert_int_eq(next_event(events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
+	ck_assert_int_eq(rdma_reject(event.id, "no", 2), 0);
+	ck_assert_int_eq(rdma_destroy_id(event.id), 0);
+	ck_assert_int_eq(next_event(end.events, &event), RDMA_CM_EVENT_REJECTED);
+	ck_assert_int_eq(event.status, 28);
+	ck_assert_uint_eq(event.param.conn.private_data_len, 148);
+
+	resolve(&end, rdma_get_local_addr(listener), RDMA_PS_TCP);
+	ck_assert_int_eq(rdma_destroy_id(listener), 0);
+	make_qp(&end, &usual_terms);
+	ck_assert_int_eq(rdma_connect(end.id, &param), 0);
+	ck_assert_int_eq(next_event(end.events, &event), RDMA_CM_EVENT_REJECTED);
+	ck_assert_int_eq(event.status, 8);
+}
+END_TEST
+
+START_TEST(disconnecting_tells_both_ends)
+{
+	struct link l = linked(&usual_terms);
+
+	post_recv(&l.a, 0, 0, 8);
+	ck_assert_int_eq(rdma_disconnect(l.a.id), 0);
+	expect_status(l.a.recvs, IBV_WC_WR_FLUSH_ERR);
+	expect_event(l.b.events, RDMA_CM_EVENT_DISCONNECTED);
+	ck_assert_int_eq(state_of(&l.b), IBV_QPS_RTS);
+	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
+	ck_assert_int_eq(state_of(&l.b), IBV_QPS_ERR);
+	expect_event(l.a.events, RDMA_CM_EVENT_DISCONNECTED);
+	expect_event(l.a.events, RDMA_CM_EVENT_TIMEWAIT_EXIT);
+	link_end(&l);
+}
+END_TEST
+
+START_TEST(port_belongs_to_one)
+{
+	struct rdma_event_channel *events;
+	struct rdma_cm_id *first, *second;
+
+	listen_here(&events, &first, RDMA_PS_TCP);
+	ck_assert_int_eq(rdma_create_id(events, &second, NULL, RDMA_PS_TCP), 0);
+	FAILS(rdma_bind_addr(second, rdma_get_local_addr(first)), EADDRINUSE);
+	ck_assert_int_eq(rdma_destroy_id(first), 0);
+	ck_assert_int_eq(rdma_destroy_id(second), 0);
+}
+END_TEST
+
+START_TEST(id_takes_its_events_to_another_channel)
+{
+	struct rdma_event_channel *other = rdma_create_event_channel();
+	struct link l = linked(&usual_terms);
+
+	ck_assert_int_eq(rdma_disconnect(l.a.id), 0);
+	expect_event(l.events, RDMA_CM_EVENT_DISCONNECTED);
+	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
+	ck_assert_int_eq(rdma_migrate_id(l.a.id, other), 0);
+	expect_event(other, RDMA_CM_EVENT_DISCONNECTED);
+	link_end(&l);
+}
+END_TEST
+
+/* -- datagrams --------------------------------------------------------------------------------- */
+
+START_TEST(datagram_comes_behind_its_route_header)
+{
+	struct terms terms = usual_terms;
+	struct ibv_send_wr wr = a_send;
+	struct ibv_wc wc;
+	struct link l;
+
+	terms.ps = RDMA_PS_UDP;
+	l = linked(&terms);
+	wr.wr.ud.ah = ibv_create_ah(l.a.pd, &l.where.ah_attr);
+	ck_assert_ptr_nonnull(wr.wr.ud.ah);
+	wr.wr.ud.remote_qpn = l.where.qp_num;
+	wr.wr.ud.remote_qkey = l.where.qkey + 1;
+	fill(l.a.memory, 100, 1);
+	post_recv(&l.b, 1, 0, 200);
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 100), 0);
+	expect_status(l.a.sends, IBV_WC_SUCCESS);
+	ck_assert_msg(!has_event(l.b.channel) && !ibv_poll_cq(l.b.recvs, 1, &wc), "a wrong Q_Key passed");
+	wr.wr.ud.remote_qkey = l.where.qkey;
+	ck_assert_int_eq(post_send(&l.a, wr, 0, 100), 0);
+	wc = completion(l.b.recvs);
+	ck_assert_int_eq(wc.status, IBV_WC_SUCCESS);
+	ck_assert_uint_eq(wc.byte_len, 140);
+	ck_assert_uint_eq(wc.src_qp, l.a.id->qp->qp_num);
+	ck_assert(wc.wc_flags & IBV_WC_GRH);
+	ck_assert_mem_eq(l.b.memory + 40, l.a.memory, 100);
+	ck_assert_int_eq(ibv_destroy_ah(wr.wr.ud.ah), 0);
+	link_end(&l);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("verbs");
+	TCase *tc;
+
+	tc = group(s, "moving data", 120);
+	tcase_add_test(tc, messages_arrive_whole_and_in_order);
+	tcase_add_test(tc, write_and_read_move_memory_of_the_other_end);
+	tcase_add_test(tc, reads_and_writes_complete_in_the_order_posted);
+	tcase_add_test(tc, immediate_data_takes_a_receive);
+	tcase_add_test(tc, several_pieces_are_gathered_and_scattered);
+	tcase_add_test(tc, only_signalled_work_completes);
+
+	tc = group(s, "refusing", 120);
+	tcase_add_loop_test(tc, wrong_key_is_a_remote_access_error, 0, 2);
+	tcase_add_test(tc, beyond_the_end_is_a_remote_access_error);
+	tcase_add_test(tc, deregistered_memory_is_closed);
+	tcase_add_test(tc, memory_is_only_open_for_what_it_was_registered_for);
+	tcase_add_test(tc, wrong_local_key_is_a_local_protection_error);
+	tcase_add_test(tc, message_longer_than_the_receive_fails_both_ends);
+	tcase_add_test(tc, queues_refuse_what_they_cannot_hold);
+
+	tc = group(s, "not ready, or gone", 120);
+	tcase_add_test(tc, sender_waits_for_a_receive);
+	tcase_add_test(tc, sender_gives_up_when_no_receive_comes);
+	tcase_add_test(tc, peer_in_the_error_state_answers_nothing);
+	tcase_add_test(tc, error_state_flushes_both_queues);
+	tcase_add_test(tc, killed_peer_is_a_dead_node);
+
+	tc = group(s, "completion events", 120);
+	tcase_add_test(tc, arming_is_for_the_next_completion_only);
+	tcase_add_test(tc, solicited_arming_waits_for_a_solicited_message);
+
+	tc = group(s, "objects", 120);
+	tcase_add_test(tc, objects_in_use_cannot_be_destroyed);
+	tcase_add_test(tc, states_follow_in_order);
+	tcase_add_test(tc, memory_that_is_not_there_cannot_be_registered);
+
+	tc = group(s, "connection manager", 120);
+	tcase_add_test(tc, private_data_is_padded_to_the_size_of_the_message);
+	tcase_add_test(tc, nobody_listens_is_told_from_refused);
+	tcase_add_test(tc, disconnecting_tells_both_ends);
+	tcase_add_test(tc, port_belongs_to_one);
+	tcase_add_test(tc, id_takes_its_events_to_another_channel);
+
+	tc = group(s, "datagrams", 120);
+	tcase_add_test(tc, datagram_comes_behind_its_route_header);
+	return run_suite(s);
+}
