@@ -53,7 +53,7 @@ stream_once() {         # SERVER CLIENT RESULTS OPTION...
 
 stream() {              # SERVER CLIENT RESULTS OPTION...
     local tries
-    for ((tries = 1; tries <= 5; tries++)); do
+    for ((tries = 1; tries <= 20; tries++)); do
         stream_once "$@" && return
         note "rstream did not end as it should (server $1, client $2, ${*:4}); again"
     done
