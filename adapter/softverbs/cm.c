@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "fault.h"
 #include "options.h"
 
 enum {
@@ -378,8 +379,9 @@ int soft_cm_send_req(struct soft_id *id, const struct rdma_conn_param *param)
 	bool ud = soft_id_is_ud(id);
 	struct soft_cm_packet packet = { .ps = id->ibv.ps };
 	struct sockaddr *to = &id->ibv.route.addr.dst_addr;
+	struct soft_fault fault;
 	char name[32];
-	int ret;
+	int reason = SOFT_REJ_NO_LISTENER, ret;
 
 	if (id->state != SOFT_ROUTE_RESOLVED)
 		return -EINVAL;
@@ -390,20 +392,26 @@ int soft_cm_send_req(struct soft_id *id, const struct rdma_conn_param *param)
 	memcpy(&packet.to, to, soft_addr_size(to));
 	id->param.retry_count = packet.retry_count;
 	snprintf(name, sizeof(name), "%s/%u", ud ? "udp" : "tcp", ntohs(*soft_addr_port(to)));
-	id->link = soft_link_to_name(name);
+	fault = soft_fault_at(SOFT_AT_CONNECT, 0);
+	if (fault.action == SOFT_FAIL)
+		return -fault.value;
+	id->link = fault.action == SOFT_REJECT ? NULL : soft_link_to_name(name);
 	id->state = SOFT_CONNECTING;
 	if (id->link) {
 		soft_timer_start(&id->timer, CONNECT_MS * SOFT_MS, connect_timed_out);
-		send_packet(id, &packet, SOFT_REQ);
+		if (fault.action != SOFT_IGNORE)
+			send_packet(id, &packet, SOFT_REQ);
 		return 0;
 	}
 	/* Nobody has the port, or somebody who is not to be talked to. */
 	id->state = SOFT_ENDED;
+	if (fault.action == SOFT_REJECT)
+		reason = fault.value;
 	if (ud)
 		soft_cm_raise(id, RDMA_CM_EVENT_UNREACHABLE, -ECONNREFUSED, NULL);
 	else
 		soft_cm_raise(id, RDMA_CM_EVENT_REJECTED,
-			      soft_options.iwarp ? -ECONNREFUSED : SOFT_REJ_NO_LISTENER, NULL);
+			      soft_options.iwarp ? -ECONNREFUSED : reason, NULL);
 	return 0;
 }
 

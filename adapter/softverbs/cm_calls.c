@@ -11,6 +11,7 @@
 #include <rdma/rdma_verbs.h>
 
 #include "cm.h"
+#include "fault.h"
 
 static int result(int ret)
 {
@@ -28,7 +29,9 @@ struct rdma_event_channel *rdma_create_event_channel(void)
 	int ret;
 
 	soft_lock();
-	ret = soft_context() ? 0 : errno;
+	ret = soft_fail_at(SOFT_AT_CREATE_EVENT_CHANNEL);
+	if (!ret)
+		ret = soft_context() ? 0 : errno;
 	soft_unlock();
 	if (ret) {
 		errno = ret;
@@ -67,7 +70,9 @@ static int create_id(struct rdma_event_channel *channel, struct rdma_cm_id **out
 	int ret;
 
 	soft_lock();
-	ret = soft_node_start();
+	ret = -soft_fail_at(SOFT_AT_CREATE_ID);
+	if (!ret)
+		ret = soft_node_start();
 	id = ret ? NULL : soft_id_new(channel, context, ps);
 	if (id)
 		id->sync = sync;

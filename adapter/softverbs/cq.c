@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "objects.h"
 #include "options.h"
 
@@ -15,10 +16,17 @@ static int queues;
 
 struct ibv_comp_channel *ibv_create_comp_channel(struct ibv_context *context)
 {
-	struct soft_channel *channel = calloc(1, sizeof(*channel));
+	struct soft_channel *channel;
+	int ret;
 
-	if (!channel)
+	soft_lock();
+	ret = soft_fail_at(SOFT_AT_CREATE_CHANNEL);
+	soft_unlock();
+	channel = ret ? NULL : calloc(1, sizeof(*channel));
+	if (!channel) {
+		errno = ret ? ret : ENOMEM;
 		return NULL;
+	}
 	channel->ibv.context = context;
 	channel->ibv.fd = soft_queue_open();
 	if (channel->ibv.fd >= 0)
@@ -46,7 +54,7 @@ struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_cont
 			     struct ibv_comp_channel *channel, int comp_vector)
 {
 	struct soft_cq *cq;
-	bool full;
+	int ret;
 
 	if (cqe < 1 || cqe > soft_options.max_cqe || comp_vector < 0 ||
 	    comp_vector >= context->num_comp_vectors) {
@@ -67,25 +75,25 @@ struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_cont
 	pthread_mutex_init(&cq->ibv.mutex, NULL);
 	pthread_cond_init(&cq->ibv.cond, NULL);
 	soft_lock();
-	full = queues == soft_options.max_cq;
-	if (!full) {
+	ret = queues == soft_options.max_cq ? ENOMEM : soft_fail_at(SOFT_AT_CREATE_CQ);
+	if (!ret) {
 		queues++;
 		if (channel)
 			channel->refcnt++;
 	}
 	soft_unlock();
-	if (!full)
+	if (!ret)
 		return &cq->ibv;
 	free(cq->entries);
 	free(cq);
-	errno = ENOMEM;
+	errno = ret;
 	return NULL;
 }
 
 int ibv_resize_cq(struct ibv_cq *ibv, int cqe)
 {
 	struct soft_cq *cq = soft_cq(ibv);
-	uint32_t used;
+	uint32_t used, tail;
 	struct ibv_wc *entries;
 
 	if (cqe < 1 || cqe > soft_options.max_cqe)
@@ -105,8 +113,10 @@ int ibv_resize_cq(struct ibv_cq *ibv, int cqe)
 	free(cq->entries);
 	cq->entries = entries;
 	cq->mask = soft_ring_size((uint32_t)cqe) - 1;
+	tail = cq->tail;
 	cq->tail = 0;
 	cq->head = used;
+	cq->shown -= tail;
 	ibv->cqe = cqe;
 	soft_unlock();
 	return 0;
@@ -136,6 +146,8 @@ int ibv_destroy_cq(struct ibv_cq *ibv)
 		soft_queue_remove(&((struct soft_channel *)ibv->channel)->queue, &cq->event);
 		ibv->channel->refcnt--;
 	}
+	soft_timer_stop(&cq->late_event);
+	soft_timer_stop(&cq->late_entries);
 	queues--;
 	soft_async_forget(cq);
 	soft_unlock();
@@ -147,18 +159,54 @@ int ibv_destroy_cq(struct ibv_cq *ibv)
 	return 0;
 }
 
-static void raise_event(struct soft_cq *cq)
+static void put_event(struct soft_cq *cq)
 {
 	struct soft_channel *channel = (struct soft_channel *)cq->ibv.channel;
 
-	cq->armed = SOFT_UNARMED;
-	if (!channel)
-		return;
 	/* Armed again while the event of the last arming has not been read: another one. */
 	if (cq->event.queued)
 		cq->pending++;
 	else
 		soft_queue_put(&channel->queue, channel->ibv.fd, &cq->event);
+}
+
+static void event_is_due(struct soft_timer *timer)
+{
+	put_event((struct soft_cq *)((char *)timer - offsetof(struct soft_cq, late_event)));
+}
+
+static void raise_event(struct soft_cq *cq)
+{
+	struct soft_fault fault;
+
+	cq->armed = SOFT_UNARMED;
+	if (!cq->ibv.channel)
+		return;
+	fault = soft_fault_at(SOFT_AT_EVENT, 0);
+	if (fault.action == SOFT_DELAY && !soft_timer_runs(&cq->late_event))
+		soft_timer_start(&cq->late_event, (uint64_t)fault.value * SOFT_MS, event_is_due);
+	else
+		put_event(cq);
+}
+
+/* Shows what has been pushed. */
+static void show(struct soft_cq *cq)
+{
+	cq->shown = cq->head;
+	if (cq->armed == SOFT_ARMED || (cq->armed == SOFT_ARMED_SOLICITED && cq->notable))
+		raise_event(cq);
+	cq->notable = false;
+}
+
+static void entries_are_due(struct soft_timer *timer)
+{
+	show((struct soft_cq *)((char *)timer - offsetof(struct soft_cq, late_entries)));
+}
+
+void soft_cq_delay(struct ibv_cq *ibv, unsigned ms)
+{
+	if (!soft_timer_runs(&soft_cq(ibv)->late_entries))
+		soft_timer_start(&soft_cq(ibv)->late_entries, ms * SOFT_MS, entries_are_due);
 }
 
 void soft_cq_push(struct ibv_cq *ibv, const struct ibv_wc *wc, bool solicited)
@@ -172,9 +220,9 @@ void soft_cq_push(struct ibv_cq *ibv, const struct ibv_wc *wc, bool solicited)
 		return;
 	}
 	cq->entries[cq->head++ & cq->mask] = *wc;
-	if (cq->armed == SOFT_ARMED ||
-	    (cq->armed == SOFT_ARMED_SOLICITED && (solicited || wc->status != IBV_WC_SUCCESS)))
-		raise_event(cq);
+	cq->notable = cq->notable || solicited || wc->status != IBV_WC_SUCCESS;
+	if (!soft_timer_runs(&cq->late_entries))
+		show(cq);
 }
 
 static void drive_qps(struct soft_cq *cq)
@@ -202,9 +250,9 @@ int soft_poll_cq(struct ibv_cq *ibv, int count, struct ibv_wc *wc)
 	int n;
 
 	soft_lock();
-	if (cq->head == cq->tail)
+	if (cq->shown == cq->tail)
 		drive_qps(cq);
-	for (n = 0; n < count && cq->head != cq->tail; n++)
+	for (n = 0; n < count && cq->shown != cq->tail; n++)
 		wc[n] = cq->entries[cq->tail++ & cq->mask];
 	soft_unlock();
 	if (!n)

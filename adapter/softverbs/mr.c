@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "objects.h"
 #include "options.h"
 
@@ -30,24 +31,26 @@ static struct place {
 static uint32_t places;
 static int regions, domains;
 static size_t pinned_pages;
+static uint64_t registered_bytes;
 
 /* Protection domains */
 
 struct ibv_pd *ibv_alloc_pd(struct ibv_context *context)
 {
 	struct soft_pd *pd = calloc(1, sizeof(*pd));
+	int ret;
 
 	if (!pd)
 		return NULL;
 	soft_lock();
-	if (domains == soft_options.max_pd) {
-		soft_unlock();
+	ret = domains == soft_options.max_pd ? ENOMEM : soft_fail_at(SOFT_AT_ALLOC_PD);
+	domains += !ret;
+	soft_unlock();
+	if (ret) {
 		free(pd);
-		errno = ENOMEM;
+		errno = ret;
 		return NULL;
 	}
-	domains++;
-	soft_unlock();
 	pd->ibv.context = context;
 	return &pd->ibv;
 }
@@ -127,14 +130,18 @@ static struct soft_mr *find(uint32_t key)
 
 static int enter(struct soft_mr *mr)
 {
+	struct soft_fault fault = soft_fault_at(SOFT_AT_REG_MR, registered_bytes + mr->ibv.length);
 	uint32_t place;
 
+	if (fault.action == SOFT_FAIL)
+		return fault.value;
 	if (regions == soft_options.max_mr || !(place = free_place()) || !pin(mr->pages))
 		return ENOMEM;
 	mr->ibv.lkey = mr->ibv.rkey = place << 8 | ++table[place].turn;
 	table[place].mr = mr;
 	soft_pd(mr->ibv.pd)->users++;
 	regions++;
+	registered_bytes += mr->ibv.length;
 	return 0;
 }
 
@@ -193,6 +200,7 @@ int ibv_dereg_mr(struct ibv_mr *ibv)
 	table[ibv->lkey >> 8].mr = NULL;
 	soft_pd(ibv->pd)->users--;
 	regions--;
+	registered_bytes -= ibv->length;
 	pinned_pages -= mr->pages;
 	soft_unlock();
 	free(mr);

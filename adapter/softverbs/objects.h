@@ -69,6 +69,9 @@ struct soft_cq {
 	struct soft_qp *qps;         /* that complete here: polling drives them */
 	struct ibv_wc *entries;
 	uint32_t mask, head, tail;
+	uint32_t shown;              /* up to here they can be polled; all but for delayed ones */
+	bool notable;                /* one of the others is solicited or has failed */
+	struct soft_timer late_entries, late_event;
 	enum { SOFT_UNARMED, SOFT_ARMED, SOFT_ARMED_SOLICITED } armed;
 	unsigned users;
 	unsigned pending;            /* events on the channel beyond the first */
@@ -82,6 +85,8 @@ static inline struct soft_cq *soft_cq(struct ibv_cq *cq)
 }
 
 void soft_cq_push(struct ibv_cq *cq, const struct ibv_wc *wc, bool solicited);
+/* What is pushed from now on is not seen for a while. */
+void soft_cq_delay(struct ibv_cq *cq, unsigned ms);
 
 /* Receive queues, own or shared: recv.c */
 
@@ -150,6 +155,9 @@ struct soft_qp {
 	struct soft_wire early;      /* came before this QP was ready to receive */
 	uint32_t early_from;
 	bool gone;                   /* nobody is there to acknowledge anything */
+	bool lost;                   /* and never will be: its process, or the QP, has ended */
+	bool cut;                    /* by a fault: nothing passes */
+	struct soft_timer heal;
 
 	/* Requester. Positions count messages: completed <= acknowledged, sent <= posted. */
 	struct soft_send *sends;
@@ -193,6 +201,9 @@ void soft_qp_fail(struct soft_qp *qp);
 /* Does what can be done now: takes in what has come, completes, sends. */
 void soft_qp_progress(struct soft_qp *qp);
 void soft_qp_bell(struct soft_qp *qp);
+/* Faults: nothing passes on this QP, or on any; 0 ms is for ever. */
+void soft_qp_cut(struct soft_qp *qp, unsigned ms);
+void soft_qp_cut_all(unsigned ms);
 
 /* Requester: send.c */
 int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_wr **bad);

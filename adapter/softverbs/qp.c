@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "objects.h"
 #include "options.h"
 
@@ -116,8 +117,10 @@ static void leave_cq(struct soft_qp *qp, struct ibv_cq *cq)
 struct ibv_qp *soft_qp_create(struct ibv_pd *pd, struct ibv_qp_init_attr *init)
 {
 	struct soft_qp *qp = calloc(1, sizeof(*qp));
-	int ret = qp ? check_caps(init) : ENOMEM;
+	int ret = qp ? soft_fail_at(SOFT_AT_CREATE_QP) : ENOMEM;
 
+	if (!ret)
+		ret = check_caps(init);
 	if (!ret) {
 		qp->init = *init;
 		ret = make_queues(qp);
@@ -182,6 +185,7 @@ int soft_qp_destroy(struct soft_qp *qp)
 
 	hang_up(qp);
 	soft_timer_stop(&qp->timer);
+	soft_timer_stop(&qp->heal);
 	soft_async_forget(qp);
 	table[qp->ibv.qp_num % PLACES] = NULL;
 	pairs--;
@@ -285,7 +289,7 @@ void soft_qp_take_detached(const struct soft_packet *packet)
 	struct soft_qp *qp = soft_qp_find(packet->to);
 
 	if (qp && qp->attr.dest_qp_num == packet->from) {
-		qp->gone = true;
+		qp->gone = qp->lost = true;
 		soft_qp_progress(qp);
 	}
 }
@@ -307,7 +311,7 @@ void soft_qp_lost(struct soft_link *link)
 		    qp->attr.dest_qp_num / PLACES != soft_link_node(link))
 			continue;
 		soft_qp_progress(qp); /* what it had sent */
-		qp->gone = true;
+		qp->gone = qp->lost = true;
 		soft_qp_progress(qp);
 	}
 }
@@ -364,7 +368,7 @@ static void step(struct soft_qp *qp)
 
 void soft_qp_progress(struct soft_qp *qp)
 {
-	if (qp->ibv.state < IBV_QPS_RTR || qp->ibv.state == IBV_QPS_ERR)
+	if (qp->ibv.state < IBV_QPS_RTR || qp->ibv.state == IBV_QPS_ERR || qp->cut)
 		return;
 	step(qp);
 	if (qp->wire.map) {
@@ -387,6 +391,52 @@ void soft_qp_fail(struct soft_qp *qp)
 	hang_up(qp);
 	soft_send_flush(qp);
 	soft_recv_flush(qp);
+}
+
+/* Faults */
+
+static void heal(struct soft_timer *timer)
+{
+	struct soft_qp *qp = (struct soft_qp *)((char *)timer - offsetof(struct soft_qp, heal));
+
+	qp->cut = false;
+	qp->gone = qp->lost;
+	if (!qp->wire.map)
+		return;
+	atomic_store(&qp->wire.out->gone, 0);
+	soft_qp_bell(qp);
+	soft_qp_progress(qp);
+}
+
+void soft_qp_cut(struct soft_qp *qp, unsigned ms)
+{
+	if (!qp->wire.map)
+		return;
+	qp->cut = qp->gone = true;
+	/* To the other end it looks the same. */
+	atomic_store(&qp->wire.out->gone, 1);
+	soft_qp_bell(qp);
+	if (ms)
+		soft_timer_start(&qp->heal, ms * SOFT_MS, heal);
+}
+
+static void port_is_up(struct soft_timer *timer)
+{
+	(void)timer;
+	soft_async_event(IBV_EVENT_PORT_ACTIVE, NULL);
+}
+
+void soft_qp_cut_all(unsigned ms)
+{
+	static struct soft_timer up;
+
+	for (unsigned i = 0; i < PLACES; i++) {
+		if (table[i])
+			soft_qp_cut(table[i], ms);
+	}
+	soft_async_event(IBV_EVENT_PORT_ERR, NULL);
+	if (ms)
+		soft_timer_start(&up, ms * SOFT_MS, port_is_up);
 }
 
 /* States */
@@ -473,7 +523,7 @@ static void reset(struct soft_qp *qp)
 	qp->reads = qp->read_got = qp->msn = 0;
 	qp->answer_head = qp->answer_tail = 0;
 	qp->rnr_wait = qp->dropping = qp->in_message = qp->has_recv = qp->nak_due = false;
-	qp->ack_wanted = qp->gone = false;
+	qp->ack_wanted = qp->gone = qp->lost = qp->cut = false;
 	qp->rq.head = qp->rq.tail = 0;
 }
 

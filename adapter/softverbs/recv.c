@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fault.h"
 #include "objects.h"
 #include "options.h"
 
@@ -34,7 +35,10 @@ static int post(struct soft_rq *rq, const struct ibv_recv_wr *wr)
 {
 	uint32_t place = rq->head & rq->mask;
 	struct soft_recv *recv = &rq->recvs[place];
+	int ret = soft_fail_at(SOFT_AT_POST_RECV);
 
+	if (ret)
+		return ret;
 	if (rq->head - rq->tail == rq->size)
 		return ENOMEM;
 	if (wr->num_sge < 0 || (uint32_t)wr->num_sge > rq->max_sge)
@@ -121,6 +125,7 @@ static void complete_recv(struct soft_qp *qp, enum ibv_wc_status status, const s
 		.qp_num = qp->ibv.qp_num,
 		.src_qp = qp->attr.dest_qp_num,
 	};
+	struct soft_fault fault = { 0 };
 
 	if (head) {
 		wc.opcode = head->op == SOFT_OP_WRITE ? IBV_WC_RECV_RDMA_WITH_IMM : IBV_WC_RECV;
@@ -131,7 +136,15 @@ static void complete_recv(struct soft_qp *qp, enum ibv_wc_status status, const s
 		}
 	}
 	qp->has_recv = false;
+	if (status == IBV_WC_SUCCESS)
+		fault = soft_fault_at(SOFT_AT_COMPLETION, 0);
+	if (fault.action == SOFT_STATUS)
+		wc.status = (enum ibv_wc_status)fault.value;
+	if (fault.action == SOFT_DELAY)
+		soft_cq_delay(qp->ibv.recv_cq, (unsigned)fault.value);
 	soft_cq_push(qp->ibv.recv_cq, &wc, head && head->flags & SOFT_SOLICITED);
+	if (fault.action == SOFT_STATUS)
+		soft_qp_fail(qp);
 }
 
 void soft_recv_flush(struct soft_qp *qp)
@@ -177,6 +190,8 @@ static void refuse(struct soft_qp *qp, enum ibv_wc_status status, enum ibv_wc_st
 static void end_message(struct soft_qp *qp, const struct soft_head *head)
 {
 	qp->in_message = false;
+	if (!qp->wire.map)
+		return;              /* a fault has ended it */
 	qp->msn++;
 	soft_wire_ack(&qp->wire, qp->msn);
 	if (head->flags & SOFT_SIGNALLED)
@@ -186,7 +201,7 @@ static void end_message(struct soft_qp *qp, const struct soft_head *head)
 /* The start of a message. False: not taken. */
 static bool begin_message(struct soft_qp *qp, bool takes_recv)
 {
-	if (takes_recv && !soft_recv_next(qp)) {
+	if (takes_recv && (soft_fault_at(SOFT_AT_RECEIVE, 0).action == SOFT_RNR || !soft_recv_next(qp))) {
 		nak_not_ready(qp);
 		return false;
 	}
@@ -391,15 +406,21 @@ void soft_recv_answer(struct soft_qp *qp)
 struct ibv_srq *ibv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *init)
 {
 	struct soft_srq *srq;
+	int ret;
 
 	if (!init->attr.max_wr || init->attr.max_wr > (uint32_t)soft_options.max_qp_wr ||
 	    init->attr.max_sge > (uint32_t)soft_options.max_sge) {
 		errno = EINVAL;
 		return NULL;
 	}
-	srq = calloc(1, sizeof(*srq));
-	if (!srq)
+	soft_lock();
+	ret = soft_fail_at(SOFT_AT_CREATE_SRQ);
+	soft_unlock();
+	srq = ret ? NULL : calloc(1, sizeof(*srq));
+	if (!srq) {
+		errno = ret ? ret : ENOMEM;
 		return NULL;
+	}
 	if (soft_rq_init(&srq->rq, init->attr.max_wr, init->attr.max_sge)) {
 		soft_rq_free(&srq->rq);
 		free(srq);

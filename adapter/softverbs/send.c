@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fault.h"
 #include "objects.h"
 #include "options.h"
 
@@ -79,10 +80,15 @@ static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
 	uint32_t place = qp->sq_posted & qp->sq_mask;
 	struct soft_send *send = &qp->sends[place];
 	uint64_t bytes = soft_sge_bytes(wr->sg_list, wr->num_sge);
-	int ret = check(qp, wr);
+	struct soft_fault fault = soft_fault_at(SOFT_AT_POST_SEND, bytes);
+	int ret = fault.action == SOFT_FAIL ? fault.value : check(qp, wr);
 
 	if (ret)
 		return ret;
+	if (fault.action == SOFT_PARTITION)
+		soft_qp_cut(qp, (unsigned)fault.value);
+	else if (fault.action == SOFT_LINK_DOWN)
+		soft_qp_cut_all((unsigned)fault.value);
 	if (bytes > UINT32_C(1) << 31 ||
 	    (wr->send_flags & IBV_SEND_INLINE && bytes > qp->init.cap.max_inline_data))
 		return EINVAL;
@@ -179,6 +185,7 @@ void soft_send_complete(struct soft_qp *qp)
 {
 	while (qp->sq_done != qp->sq_posted) {
 		struct soft_send *send = send_at(qp, qp->sq_done);
+		struct soft_fault fault;
 
 		if (send->status != IBV_WC_SUCCESS) {
 			qp->sq_done++;
@@ -190,7 +197,14 @@ void soft_send_complete(struct soft_qp *qp)
 			return;
 		qp->sq_done++;
 		qp->rnr_left = qp->attr.rnr_retry;
-		complete(qp, send, IBV_WC_SUCCESS);
+		fault = soft_fault_at(SOFT_AT_COMPLETION, 0);
+		if (fault.action == SOFT_DELAY)
+			soft_cq_delay(qp->ibv.send_cq, (unsigned)fault.value);
+		complete(qp, send, fault.action == SOFT_STATUS ? fault.value : IBV_WC_SUCCESS);
+		if (fault.action == SOFT_STATUS) {
+			soft_qp_fail(qp);
+			return;
+		}
 	}
 }
 
@@ -205,6 +219,8 @@ static void give_up(struct soft_timer *timer)
 {
 	struct soft_qp *qp = timer_qp(timer);
 
+	if (!qp->cut && !qp->lost && qp->wire.map && !qp->wire.broken && !soft_wire_peer_gone(&qp->wire))
+		qp->gone = false;    /* it has come back */
 	if (!qp->gone || qp->sq_done == qp->sq_posted)
 		return;
 	send_at(qp, qp->sq_done)->status = IBV_WC_RETRY_EXC_ERR;
@@ -353,7 +369,7 @@ void soft_send_pump(struct soft_qp *qp)
 
 	if (qp->ibv.state != IBV_QPS_RTS)
 		return;
-	while (qp->wire.map && !qp->wire.broken && !qp->rnr_wait && qp->sq_sent != qp->sq_posted &&
+	while (qp->wire.map && !qp->wire.broken && !qp->cut && !qp->rnr_wait && qp->sq_sent != qp->sq_posted &&
 	       send_packet(qp))
 		any = true;
 	if (any && qp->wire.map)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "fault.h"
 #include "objects.h"
 #include "options.h"
 
@@ -33,7 +34,7 @@ static int handles;
 struct ibv_ah *ibv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 {
 	struct soft_ah *ah;
-	bool full;
+	int ret;
 
 	if (!attr->is_global || attr->port_num != 1) {
 		errno = EINVAL;      /* Ethernet has no LIDs */
@@ -46,16 +47,16 @@ struct ibv_ah *ibv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 	ah->ibv.pd = pd;
 	ah->attr = *attr;
 	soft_lock();
-	full = handles == soft_options.max_ah;
-	if (!full) {
+	ret = handles == soft_options.max_ah ? ENOMEM : soft_fail_at(SOFT_AT_CREATE_AH);
+	if (!ret) {
 		handles++;
 		soft_pd(pd)->users++;
 	}
 	soft_unlock();
-	if (!full)
+	if (!ret)
 		return &ah->ibv;
 	free(ah);
-	errno = ENOMEM;
+	errno = ret;
 	return NULL;
 }
 
