@@ -60,6 +60,8 @@ struct ibv_send_wr remote(enum ibv_wr_opcode opcode, const struct end *there, si
 /* The next completion; fails the test if none comes. */
 struct ibv_wc completion(struct ibv_cq *cq);
 void expect_status(struct ibv_cq *cq, enum ibv_wc_status status);
+/* Either: as cards have it, or as Soft-RoCE does. */
+void expect_status_or(struct ibv_cq *cq, enum ibv_wc_status card, enum ibv_wc_status rxe);
 bool has_event(const struct ibv_comp_channel *channel);
 enum ibv_qp_state state_of(const struct end *end);
 
