@@ -103,6 +103,17 @@ static inline int look_for_data(struct rsk_sock *sk, int flags, int64_t *deadlin
 	return ret;
 }
 
+/* What was seen by an earlier call is taken, and there is room for more. Fewer bytes than were asked for
+ * mean that there are no more (epoll(7) promises it to those who wait for edges): look. Returns 1. */
+static __attribute__((noinline)) int look_once_more(struct rsk_sock *sk)
+{
+	rsk_lock(&sk->lock);
+	rsk_stream_progress(sk);
+	sk->rx.seen = rsk_rx_arrived(sk);
+	rsk_unlock(&sk->lock);
+	return 1;
+}
+
 /* Under load a segment is replaced by a larger one. Not to get it is no failure. */
 static void grow(struct rsk_sock *sk, struct rsk_mem *mem)
 {
@@ -142,6 +153,7 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 	struct rsk_place place;
 	int64_t deadline = 0;
 	uint64_t position;
+	bool looked = false;
 	ssize_t done = 0;
 	int ret;
 
@@ -156,11 +168,15 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 
 		if (!len) {
 			/* All that was seen is taken; wait for more only when asked to. */
-			if (done && (!(flags & MSG_WAITALL) || flags & MSG_PEEK))
+			if (!done || (flags & MSG_WAITALL && !(flags & MSG_PEEK)))
+				ret = look_for_data(sk, flags, &deadline);
+			else if (!looked)
+				ret = look_once_more(sk);
+			else
 				break;
-			ret = look_for_data(sk, flags, &deadline);
 			if (ret <= 0)
 				break;
+			looked = true;
 			continue;
 		}
 		if (len > place.left)
