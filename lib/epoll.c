@@ -607,14 +607,15 @@ int rsk_epoll_create1(int flags)
 
 int rsk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
+	struct epoll_event none = { 0 };
 	struct rsk_epoll *ep;
 	int ret;
 
-	/* In the kernel's order. */
 	if (op != EPOLL_CTL_DEL && !event)
 		return result(-EFAULT);
-	if (fcntl(fd, F_GETFD) < 0)
-		return result(-EBADF);
+	/* What is wrong with the descriptors, the kernel says: EBADF, EPERM; else that 0 is no operation. */
+	if (epoll_ctl(epfd, 0, fd, &none) && errno != EINVAL)
+		return -1;
 	ep = get(epfd);
 	if (!ep)
 		return -1;
