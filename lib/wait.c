@@ -111,17 +111,6 @@ static bool awaits_room(struct rsk_sock *sk)
 	return false;
 }
 
-/* Makes the descriptor unreadable until something new happens. Not while somebody sleeps on it: the
- * event may be what shall wake that thread, which will take it itself. */
-static void quiesce(struct rsk_sock *sk)
-{
-	if (sk->sleeper)
-		return;
-	rsk_ready_lower(&sk->ready);
-	if (has_qp(sk))
-		rsk_qp_drain(&sk->qp, false);
-}
-
 /* What somebody other than the caller, who asks for @own, was told is not there, and now is. */
 static short news_for_others(struct rsk_sock *sk, short own)
 {
@@ -134,6 +123,19 @@ static short news_for_others(struct rsk_sock *sk, short own)
 		return 0;
 	}
 	return news;
+}
+
+/* Makes the descriptor unreadable until something new happens, unless it is there for others already; also
+ * then the channel's events are taken, or the next would be no edge. Not while somebody sleeps on it: the
+ * event may be what shall wake that thread, which will take it itself. */
+static void quiesce(struct rsk_sock *sk, short own)
+{
+	if (sk->wanted && news_for_others(sk, own))
+		rsk_ready_raise(&sk->ready);
+	else if (!sk->sleeper)
+		rsk_ready_lower(&sk->ready);
+	if (!sk->sleeper && has_qp(sk))
+		rsk_qp_drain(&sk->qp, false);
 }
 
 /* Events were taken from the descriptor, and completions taken in: what that brought for others must
@@ -180,11 +182,7 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 	sk->wanted |= events & (POLLIN | POLLOUT);
 	if (look == RSK_LOOK_AND_ARM_LAZILY && be_lazy(sk, events))
 		return 0;
-	/* It is theirs to look: the descriptor stays readable. */
-	if (news_for_others(sk, events))
-		rsk_ready_raise(&sk->ready);
-	else
-		quiesce(sk);
+	quiesce(sk, events);
 	rsk_sock_arm(sk, awaits_room(sk));
 	rsk_stream_progress(sk);
 	rsk_stream_rest(sk);
@@ -255,8 +253,7 @@ uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer)
 	mask = (uint16_t)rsk_sock_mask(sk) & observer->events;
 	if (mask && !observer->edge)
 		return mask;
-	if (!sk->wanted || !news_for_others(sk, 0))
-		quiesce(sk);
+	quiesce(sk, 0);
 	rearm(sk);
 	rsk_stream_rest(sk);
 	return (uint16_t)rsk_sock_mask(sk) & observer->events;
