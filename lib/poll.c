@@ -294,10 +294,13 @@ int rsk_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds, s
 	int64_t deadline, left;
 	int ret;
 
-	if (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0 || timeout->tv_usec >= 1000000))
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))
 		return result(-EINVAL);
+	/* As Linux does: more than a second may be given in microseconds. */
 	if (timeout)
-		limit = (struct timespec){ timeout->tv_sec, timeout->tv_usec * 1000 };
+		limit = (struct timespec){ timeout->tv_sec, timeout->tv_usec % 1000000 * 1000 };
+	if (timeout && timeout->tv_sec <= INT32_MAX)
+		limit.tv_sec += timeout->tv_usec / 1000000;
 	deadline = rsk_deadline_of(timeout ? &limit : NULL);
 	ret = select_until(nfds, sets, limit.tv_sec || limit.tv_nsec || !timeout ? deadline : 0, NULL);
 	if (timeout && deadline != RSK_NEVER) {
