@@ -35,8 +35,8 @@ int main(int argc, char **argv)
 		run_file(argv[i]);
 	if (argc > 1)
 		return 0;
-	if (glob(CORPUS "/*", 0, NULL, &corpus)) {
-		fprintf(stderr, "%s: empty\n", CORPUS);
+	if (glob(CORPUS "/" TARGET "/*", 0, NULL, &corpus)) {
+		fprintf(stderr, "%s/%s: empty\n", CORPUS, TARGET);
 		return 1;
 	}
 	for (size_t i = 0; i < corpus.gl_pathc; i++)

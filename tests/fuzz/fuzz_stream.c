@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * A whole connection whose peer does anything: greets, sends messages, rewrites our target list, makes
+ * transfers fail, in any order, while the application sends, receives and shuts down. Whatever it does,
+ * nothing is written outside what it offered, no queue overflows, and no more bytes come out than it
+ * announced. The device below is made up: verbs.h.
+ */
+#include "fuzz.h"
+
+#include <byteswap.h>
+#include <errno.h>
+#include <poll.h>
+
+#include "sock.h"
+#include "stream.h"
+#include "verbs.h"
+
+enum { OFFERS = 1024, PIECE = 8192 };
+
+/* All that the peer has ever offered to be written to. */
+static struct rsk_entry offers[OFFERS];
+static unsigned noffers;
+static struct rsk_hello peer;
+static uint64_t announced, received;
+static uint64_t room;                /* in all segments that the peer was ever told of */
+
+static bool within(const struct rsk_entry *offer, uint64_t addr, uint32_t key, uint64_t len)
+{
+	return key == offer->key && addr >= offer->addr && addr - offer->addr <= offer->length &&
+	       len <= offer->length - (addr - offer->addr);
+}
+
+static bool was_offered(uint64_t addr, uint32_t key, uint64_t len)
+{
+	for (unsigned i = 0; i < noffers; i++) {
+		if (within(&offers[i], addr, key, len))
+			return true;
+	}
+	return false;
+}
+
+static void offer(struct rsk_entry entry)
+{
+	if (noffers < OFFERS)
+		offers[noffers++] = entry;
+}
+
+/* An entry on its way to the peer's list, which may have the other byte order. */
+static uint32_t length_in(const struct ibv_send_wr *wr)
+{
+	uint32_t length;
+
+	memcpy(&length, (const char *)(uintptr_t)wr->sg_list->addr + 12, sizeof(length));
+	return peer.big_endian == rsk_wire_host_big_endian() ? length : bswap_32(length);
+}
+
+static uint64_t bytes_of(const struct ibv_send_wr *wr)
+{
+	uint64_t len = 0;
+
+	for (int i = 0; i < wr->num_sge; i++) {
+		const struct ibv_sge *sge = &wr->sg_list[i];
+
+		claim(sge->length);
+		if (!(wr->send_flags & IBV_SEND_INLINE))
+			claim(fake_is_registered(sge->addr, sge->length, sge->lkey));
+		len += sge->length;
+	}
+	claim(!(wr->send_flags & IBV_SEND_INLINE) || len <= fake.cap.max_inline_data);
+	return len;
+}
+
+/* What goes out, whatever came in. */
+static void check_send(const struct ibv_send_wr *wr)
+{
+	uint64_t addr = wr->wr.rdma.remote_addr, len = bytes_of(wr);
+	uint32_t key = wr->wr.rdma.rkey, msg = ntohl(wr->imm_data);
+	uint64_t list_len = (uint64_t)peer.target_list.length * WIRE_ENTRY_SIZE;
+
+	claim(wr->opcode == IBV_WR_RDMA_WRITE_WITH_IMM);
+	claim(wr->num_sge <= (int)fake.cap.max_send_sge);
+	switch (rsk_wire_op(msg)) {
+	case WIRE_OP_DATA:
+		claim(len && len == rsk_wire_value(msg) && len <= WIRE_DATA_MAX);
+		claim(was_offered(addr, key, len));
+		break;
+	case WIRE_OP_SGL:
+		claim(len == 0 || len == WIRE_ENTRY_SIZE);
+		if (!len)
+			break;
+		claim(key == peer.target_list.key);
+		claim(addr - peer.target_list.addr <= list_len - WIRE_ENTRY_SIZE);
+		room += length_in(wr);
+		break;
+	case WIRE_OP_CTRL:
+		claim(!len && rsk_wire_value(msg) != WIRE_CTRL_KEEPALIVE);
+		break;
+	default:
+		claim(!"an operation that never travels");
+	}
+}
+
+/* -- the peer ---------------------------------------------------------------------------------- */
+
+static void peer_says(uint32_t msg)
+{
+	if (fake_message(msg) && rsk_wire_op(msg) == WIRE_OP_DATA)
+		announced += rsk_wire_value(msg);
+}
+
+static void peer_writes_entry(struct rsk_sock *sk, unsigned index, struct rsk_entry entry)
+{
+	uint8_t *at = sk->rx.list.addr + index % RSK_SEGMENTS * WIRE_ENTRY_SIZE;
+
+	rsk_wire_put_entry(at, &entry, false);
+	offer(entry);
+}
+
+/* As a good peer does: a segment where it belongs, and all the credits that it may give. */
+static void peer_offers_segment(struct rsk_sock *sk, struct input *in)
+{
+	struct rsk_entry entry = { .addr = take_word(in), .key = take_byte(in), .length = take_short(in) };
+
+	peer_writes_entry(sk, sk->rx.list_index, entry);
+	peer_says(rsk_wire_msg(WIRE_OP_SGL, (uint16_t)(sk->tx.credit.sent + peer.credits)));
+}
+
+static void peer_writes_anything(struct rsk_sock *sk, struct input *in)
+{
+	struct rsk_entry entry;
+	unsigned index = take_byte(in);
+
+	take(in, &entry, sizeof(entry));
+	peer_writes_entry(sk, index, entry);
+}
+
+/* A receive fails, or brings something that is no message. */
+static void peer_breaks_a_receive(struct input *in)
+{
+	enum ibv_wc_status status = (enum ibv_wc_status)(take_byte(in) % 22);
+	enum ibv_wc_opcode opcode = (enum ibv_wc_opcode)take_byte(in);
+
+	if (status != IBV_WC_SUCCESS || opcode != IBV_WC_RECV_RDMA_WITH_IMM)
+		fake_completion(status, opcode, take_word(in));
+}
+
+/* -- the application --------------------------------------------------------------------------- */
+
+static void check_result(ssize_t ret, ssize_t most)
+{
+	claim(ret <= most);
+	claim(ret >= 0 || ret == -EAGAIN || ret == -EPIPE || ret == -EPROTO || ret == -ECONNRESET ||
+	      ret == -ETIMEDOUT || ret == -EIO);
+}
+
+static void app_sends(struct rsk_sock *sk, size_t len)
+{
+	static uint8_t zeros[1 << 16];
+	struct iovec iov[2] = { { zeros, len / 3 }, { zeros, len - len / 3 } };
+	struct rsk_cursor from = { iov, 0, len };
+
+	if (len)
+		check_result(rsk_stream_send(sk, &from, MSG_DONTWAIT), (ssize_t)len);
+}
+
+static void app_receives(struct rsk_sock *sk, int flags)
+{
+	uint8_t bytes[PIECE];
+	struct iovec iov = { bytes, sizeof(bytes) };
+	struct rsk_cursor to = { &iov, 0, sizeof(bytes) };
+	ssize_t n = rsk_stream_recv(sk, &to, MSG_DONTWAIT | flags);
+
+	check_result(n, PIECE);
+	if (n > 0 && !(flags & MSG_PEEK))
+		received += (uint64_t)n;
+	claim(received <= sk->rx.credit.arrived);
+}
+
+static void app_polls(struct rsk_sock *sk)
+{
+	rsk_lock(&sk->lock);
+	rsk_sock_poll(sk, POLLIN | POLLOUT | POLLRDHUP, RSK_LOOK_AND_ARM);
+	rsk_unlock(&sk->lock);
+}
+
+static void step(struct rsk_sock *sk, struct input *in)
+{
+	uint8_t what = take_byte(in);
+
+	switch (what % 16) {
+	case 0: return peer_says(take_word(in));
+	case 1: return peer_says(rsk_wire_msg(WIRE_OP_DATA, take_byte(in)));
+	case 2: return peer_says(rsk_wire_msg(WIRE_OP_DATA, take_short(in)));
+	case 3: return peer_offers_segment(sk, in);
+	case 4: return peer_writes_anything(sk, in);
+	case 5: return peer_says(rsk_wire_msg(WIRE_OP_CTRL, take_byte(in)));
+	case 6: return peer_breaks_a_receive(in);
+	case 7: return fake_complete_sends(take_byte(in), IBV_WC_SUCCESS);
+	case 8: return fake_complete_sends(1, (enum ibv_wc_status)(take_byte(in) % 22));
+	case 9: return app_receives(sk, MSG_PEEK);
+	case 10: return rsk_stream_shutdown(sk, take_byte(in) % 3);
+	case 11: return app_polls(sk);
+	case 12: return app_sends(sk, take_byte(in));
+	case 13: return app_sends(sk, take_short(in));
+	default: return app_receives(sk, 0);
+	}
+}
+
+/* What was accepted from the peer, whether or not it was looked at. */
+static void check_limits(const struct rsk_sock *sk)
+{
+	const struct rsk_rx_credit *rx = &sk->rx.credit;
+	const struct rsk_tx_credit *tx = &sk->tx.credit;
+
+	claim(rx->arrived <= room && rx->arrived <= announced);
+	claim((uint16_t)(rx->granted - rx->received) <= rx->window);
+	claim((uint16_t)(tx->limit - tx->sent) <= tx->window);
+	claim(tx->nsegments <= RSK_SEGMENTS);
+}
+
+/* -- the connection ---------------------------------------------------------------------------- */
+
+static bool greet(struct input *in)
+{
+	uint8_t bytes[WIRE_HELLO_SIZE];
+
+	take(in, bytes, sizeof(bytes));
+	bytes[0] = WIRE_VERSION;
+	return !rsk_wire_get_hello(&peer, bytes, sizeof(bytes));
+}
+
+static struct rsk_sock *open_socket(struct input *in)
+{
+	struct rsk_sock *sk = rsk_sock_new(AF_INET);
+	struct ibv_qp_init_attr attr;
+	struct rsk_hello hello;
+	uint8_t choice = take_byte(in);
+
+	claim(sk);
+	atomic_store(&sk->nonblock, true);
+	sk->options.sq_size = 16 + choice % 16;
+	sk->options.rq_size = 16 + choice / 16;
+	sk->options.inline_size = choice;
+	sk->options.rcvbuf = choice & 1 ? 4096 : 0;
+	claim(!rsk_stream_setup(sk, &fake.verbs, &attr));
+	claim(!rsk_stream_attach(sk, fake_qp(&attr), attr.cap.max_inline_data, &hello));
+	room = hello.segment.length;
+	sk->state = RSK_CONNECTING;
+	rsk_lock(&sk->lock);
+	rsk_stream_open(sk, &peer);
+	rsk_unlock(&sk->lock);
+	return sk;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	struct rsk_sock *sk;
+
+	setenv("RSK_LOG", "off", 1);
+	if (!greet(&in))
+		return 0;
+	fake_on_send = check_send;
+	noffers = 0;
+	offer(peer.segment);
+	announced = received = 0;
+	sk = open_socket(&in);
+	while (in.left) {
+		step(sk, &in);
+		check_limits(sk);
+	}
+	rsk_stream_destroy(sk);
+	rsk_sock_unref(sk);
+	return 0;
+}
