@@ -275,14 +275,15 @@ static int open_passive(struct rsk_sock *sk, const struct news *news)
 	return 0;
 }
 
-static void refuse(struct rsk_sock *listener, struct rdma_cm_id *id, const char *why)
+static void refuse(struct rsk_sock *listener, struct rdma_cm_id *id, enum rsk_log_level level,
+		   const char *why)
 {
 	struct sockaddr_storage from = { 0 };
 	struct sockaddr *addr = rdma_get_peer_addr(id);
 	char name[64];
 
 	memcpy(&from, addr, addr_size(addr));
-	rsk_log(RSK_LOG_INFO, "fd %d: connection from %s refused: %s", listener->ready.fd,
+	rsk_log(level, "fd %d: connection from %s refused: %s", listener->ready.fd,
 		rsk_sock_name(&from, name), why);
 	rdma_reject(id, NULL, 0);
 	rdma_destroy_id(id);
@@ -296,17 +297,18 @@ static int queue_request(struct rsk_sock *sk, const struct news *news)
 	int ret = rsk_wire_get_hello(&peer, news->data, news->data_len);
 
 	if (ret) {
-		refuse(sk, id, ret == -EPROTONOSUPPORT ? "it speaks another version of the protocol" :
-							 "its request is not of the rsockets protocol");
+		refuse(sk, id, RSK_LOG_WARN, ret == -EPROTONOSUPPORT ?
+		       "it speaks another version of the protocol" :
+		       "its request is not of the rsockets protocol");
 		return 0;
 	}
 	if (rsk_backlog_full(sk)) {
-		refuse(sk, id, "the backlog is full");
+		refuse(sk, id, RSK_LOG_INFO, "the backlog is full");
 		return 0;
 	}
 	child = rsk_sock_new(sk->domain);
 	if (!child) {
-		refuse(sk, id, "out of memory");
+		refuse(sk, id, RSK_LOG_INFO, "out of memory");
 		return 0;
 	}
 	rsk_lock(&sk->lock);

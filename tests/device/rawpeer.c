@@ -62,7 +62,7 @@ static void keep(struct ibv_mr *mr)
 	kept[count++] = mr;
 }
 
-static void make_endpoint(struct raw *r)
+static void make_endpoint(struct raw *r, const struct flaw *flaw)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
@@ -85,7 +85,7 @@ static void make_endpoint(struct raw *r)
 	attr.send_cq = r->cq;
 	attr.recv_cq = r->cq;
 	ck_assert_int_eq(rdma_create_qp(r->id, r->pd, &attr), 0);
-	for (int i = 0; i < 2 * RAW_CREDITS; i++) {
+	for (int i = 0; i < 2 * RAW_CREDITS && !(flaw && flaw->deaf); i++) {
 		struct ibv_recv_wr wr = { .num_sge = 0 }, *bad;
 
 		ck_assert_int_eq(ibv_post_recv(r->id->qp, &wr, &bad), 0);
@@ -138,7 +138,7 @@ void raw_connect(struct raw *r, const struct address *to, const struct flaw *fla
 	expect_event(r, RDMA_CM_EVENT_ADDR_RESOLVED);
 	ck_assert_int_eq(rdma_resolve_route(r->id, RESOLVE_MS), 0);
 	expect_event(r, RDMA_CM_EVENT_ROUTE_RESOLVED);
-	make_endpoint(r);
+	make_endpoint(r, flaw);
 	param = greeting(r, text, flaw);
 	ck_assert_int_eq(rdma_connect(r->id, &param), 0);
 }
@@ -166,7 +166,7 @@ void raw_accept(struct raw *r, const struct flaw *flaw)
 	uint8_t text[GREETING_BYTES];
 	struct rdma_conn_param param;
 
-	make_endpoint(r);
+	make_endpoint(r, flaw);
 	param = greeting(r, text, flaw);
 	param.responder_resources = r->responder_resources;
 	param.initiator_depth = r->initiator_depth;
@@ -207,26 +207,76 @@ static uint64_t peer_word(const struct raw *r, enum greeting_offset offset, int 
 	return value;
 }
 
-void raw_post_data(struct raw *r, uint32_t message, const void *data, size_t len)
+static void post(struct raw *r, struct ibv_send_wr *wr, const void *data, size_t len)
 {
 	char *copy = r->memory + SCRATCH_OFFSET;
 	struct ibv_sge sge = { .addr = (uintptr_t)copy, .length = len, .lkey = r->mr->lkey };
-	struct ibv_send_wr *bad, wr = {
-		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
-		.imm_data = htonl(message),
-		.sg_list = &sge,
-		.num_sge = len ? 1 : 0,
-	};
+	struct ibv_send_wr *bad;
 
 	if (len) {
+		raw_sync(r); /* the bytes of the one before may still be needed */
 		memcpy(copy, data, len);
-		wr.wr.rdma.remote_addr = peer_word(r, GREETING_DATA_ADDR, 8);
-		wr.wr.rdma.rkey = peer_word(r, GREETING_DATA_KEY, 4);
+		wr->sg_list = &sge;
+		wr->num_sge = 1;
 	}
-	ck_assert_int_eq(ibv_post_send(r->id->qp, &wr, &bad), 0);
+	ck_assert_int_eq(ibv_post_send(r->id->qp, wr, &bad), 0);
+	r->posted++;
+}
+
+void raw_post_data(struct raw *r, uint32_t message, const void *data, size_t len)
+{
+	struct ibv_send_wr wr = {
+		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+		.imm_data = htonl(message),
+		.wr.rdma.remote_addr = len ? peer_word(r, GREETING_DATA_ADDR, 8) : 0,
+		.wr.rdma.rkey = len ? peer_word(r, GREETING_DATA_KEY, 4) : 0,
+	};
+
+	post(r, &wr, data, len);
 }
 
 void raw_post(struct raw *r, uint32_t message)
 {
 	raw_post_data(r, message, NULL, 0);
+}
+
+void raw_post_entry(struct raw *r, uint32_t message, int index, uint64_t addr, uint32_t length)
+{
+	struct {
+		uint64_t addr;
+		uint32_t key, length;
+	} entry = { addr, r->mr->rkey, length };
+	struct ibv_send_wr wr = {
+		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+		.imm_data = htonl(message),
+		.wr.rdma.remote_addr = peer_word(r, GREETING_LIST_ADDR, 8) + sizeof(entry) * index,
+		.wr.rdma.rkey = peer_word(r, GREETING_LIST_KEY, 4),
+	};
+
+	post(r, &wr, &entry, sizeof(entry));
+}
+
+void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode)
+{
+	struct ibv_send_wr wr = { .opcode = opcode };
+
+	post(r, &wr, NULL, 0);
+}
+
+/* Completions of receives are of no interest. */
+void raw_sync(struct raw *r)
+{
+	uint64_t limit = now_ms() + LIMIT_MS;
+	struct ibv_wc wc;
+
+	while (r->posted) {
+		int n = ibv_poll_cq(r->cq, 1, &wc);
+
+		ck_assert_int_ge(n, 0);
+		ck_assert_msg(n || now_ms() < limit, "what was posted is not taken");
+		if (n && !(wc.opcode & IBV_WC_RECV))
+			r->posted--;
+		else if (!n)
+			poll(NULL, 0, 1);
+	}
 }

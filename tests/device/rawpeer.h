@@ -25,14 +25,16 @@ enum greeting_offset {
 	GREETING_DATA_LENGTH = 36,
 };
 
-/* How a greeting differs from a good one: @size bytes at @offset, big endian; then cut to @keep. */
+/* How a peer differs from a good one. In its greeting: @size bytes at @offset, big endian; then cut to
+ * @keep. */
 struct flaw {
 	const char *name;
 	enum greeting_offset offset;
 	int size;
-	uint32_t value;
+	uint64_t value;
 	size_t keep; /* bytes sent; 0: all of them */
 	bool nothing;
+	bool deaf;   /* it posts no receives: nothing that is sent to it is ever taken */
 };
 
 struct raw {
@@ -46,6 +48,7 @@ struct raw {
 	uint8_t theirs[GREETING_BYTES];
 	uint8_t responder_resources;
 	uint8_t initiator_depth;
+	int posted;  /* sends that have not completed */
 };
 
 /* Sends the request and leaves the answer unread, which keeps the connection half open. */
@@ -74,5 +77,14 @@ void raw_post(struct raw *r, uint32_t message);
 
 /* @len bytes written to the start of the peer's first segment, announced by @message. */
 void raw_post_data(struct raw *r, uint32_t message, const void *data, size_t len);
+
+/* An entry of the peer's target list, announced by @message. */
+void raw_post_entry(struct raw *r, uint32_t message, int index, uint64_t addr, uint32_t length);
+
+/* Something other than a write with an immediate value. */
+void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode);
+
+/* Waits until the other side's device has taken all that was posted. */
+void raw_sync(struct raw *r);
 
 #endif
