@@ -4,6 +4,8 @@
 #define RSK_TEST_CALLS_H
 
 #include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>

@@ -60,6 +60,8 @@ static const struct {
 	NAMED(SO_RCVLOWAT), NAMED(TCP_NODELAY), NAMED(TCP_MAXSEG), NAMED(TCP_CORK), NAMED(IPV6_V6ONLY),
 	NAMED(TCP_KEEPIDLE), NAMED(TCP_KEEPINTVL), NAMED(TCP_KEEPCNT), NAMED(TCP_USER_TIMEOUT),
 	NAMED(POLLIN), NAMED(POLLOUT), NAMED(POLLRDHUP), NAMED(POLLPRI),
+	NAMED(EPOLLIN), NAMED(EPOLLOUT), NAMED(EPOLLRDHUP), NAMED(EPOLLET), NAMED(EPOLLONESHOT),
+	NAMED(EPOLLEXCLUSIVE), NAMED(EPOLL_CLOEXEC),
 };
 
 static long constant(const char *name)
@@ -93,25 +95,32 @@ static long number_or(const char *word, long otherwise)
 	return word ? number(word) : otherwise;
 }
 
-static int *socket_called(const char *name)
+/* Where a name is in the table, or -1. */
+static int index_of(const char *name)
 {
 	for (int i = 0; i < nsockets; i++) {
 		if (!strcmp(sockets[i].name, name))
-			return &sockets[i].fd;
+			return i;
 	}
-	ck_assert_int_lt(nsockets, SOCKETS_MAX);
-	sockets[nsockets].name = name;
-	sockets[nsockets].fd = -1;
-	return &sockets[nsockets++].fd;
+	return -1;
+}
+
+static int *socket_called(const char *name)
+{
+	int i = index_of(name);
+
+	if (i < 0) {
+		i = nsockets++;
+		ck_assert_int_lt(i, SOCKETS_MAX);
+		sockets[i].name = name;
+		sockets[i].fd = -1;
+	}
+	return &sockets[i].fd;
 }
 
 static bool is_socket(const char *name)
 {
-	for (int i = 0; i < nsockets; i++) {
-		if (!strcmp(sockets[i].name, name))
-			return true;
-	}
-	return false;
+	return index_of(name) >= 0;
 }
 
 /* A socket by its name, or a descriptor by its number. */
@@ -536,23 +545,57 @@ static void op_recvmsg(struct action *c)
 static short look(int fd, short events, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = events };
-	int n;
-
-	p.events |= events & POLLIN ? POLLRDNORM : 0;
-	p.events |= events & POLLOUT ? POLLWRNORM : 0;
-	n = CALL(poll)(&p, 1, ms);
+	int n = CALL(poll)(&p, 1, ms);
 
 	ck_assert_msg(n == (p.revents != 0), "poll returned %d and mask %#x", n, p.revents);
 	return p.revents;
 }
 
-/* poll NAME [EVENTS] = mask that the state settles at, "0" for none. The one operation that waits for
+/* select(2) and a fresh epoll instance say the same as poll(2). */
+static void check_select(int fd, short mask)
+{
+	fd_set in, out, except;
+	struct timeval now = { 0 };
+
+	FD_ZERO(&in);
+	FD_SET(fd, &in);
+	out = except = in;
+	ck_assert_int_ge(CALL(select)(fd + 1, &in, &out, &except, &now), 0);
+	ck_assert_msg(!FD_ISSET(fd, &in) == !(mask & (POLLIN | POLLHUP | POLLERR)) &&
+		      !FD_ISSET(fd, &out) == !(mask & (POLLOUT | POLLERR)) &&
+		      !FD_ISSET(fd, &except) == !(mask & POLLPRI),
+		      "select says%s%s%s, poll mask %#x", FD_ISSET(fd, &in) ? " read" : "",
+		      FD_ISSET(fd, &out) ? " write" : "", FD_ISSET(fd, &except) ? " except" : "", mask);
+}
+
+static void check_epoll(int fd, short events, short mask)
+{
+	struct epoll_event event = { .events = (uint32_t)(uint16_t)events };
+	int epfd = CALL(epoll_create1)(0), n;
+
+	OK(CALL(epoll_ctl)(epfd, EPOLL_CTL_ADD, fd, &event));
+	n = CALL(epoll_wait)(epfd, &event, 1, 0);
+	event.events = n ? event.events : 0;
+	ck_assert_msg(event.events == (uint16_t)mask, "epoll mask %#x, poll mask %#x", event.events,
+		      mask);
+	OK(CALL(close)(epfd));
+}
+
+static short widened(short events)
+{
+	events |= events & POLLIN ? POLLRDNORM : 0;
+	events |= events & POLLOUT ? POLLWRNORM : 0;
+	return events;
+}
+
+/* poll NAME [EVENTS] = mask that the state settles at, "0" for none, also for select and epoll. Waits for
  * what the script expects, and then looks whether it stays. */
 static void op_poll(struct action *c)
 {
 	int fd = fd_of(c->arg[0]);
-	short events = (short)number_or(c->arg[1], POLLIN | POLLPRI | POLLOUT | POLLRDHUP);
+	short events = widened((short)number_or(c->arg[1], POLLIN | POLLPRI | POLLOUT | POLLRDHUP));
 	uint64_t limit = now_ms() + SETTLE_MS;
+	short mask;
 
 	do {
 		say_mask(c, look(fd, events, 0));
@@ -561,13 +604,19 @@ static void op_poll(struct action *c)
 		poll(NULL, 0, 2);
 	} while (now_ms() < limit);
 	poll(NULL, 0, QUIET_MS / 2);
-	say_mask(c, look(fd, events, 0));
+	mask = look(fd, events, 0);
+	say_mask(c, mask);
+	if (strcmp(c->got, c->want) || mask & POLLNVAL)
+		return;
+	if (!c->arg[1])
+		check_select(fd, mask);
+	check_epoll(fd, events, mask);
 }
 
 /* wait NAME EVENTS = mask: sleeps in poll until there is one */
 static void op_wait(struct action *c)
 {
-	say_mask(c, look(fd_of(c->arg[0]), (short)number(c->arg[1]), LIMIT_MS));
+	say_mask(c, look(fd_of(c->arg[0]), widened((short)number(c->arg[1])), LIMIT_MS));
 }
 
 /* fill NAME = errno that ends sending, when neither end takes another byte */
@@ -600,6 +649,87 @@ static void op_drain(struct action *c)
 			;
 	} while (n < 0 && errno == EAGAIN && look(fd, POLLIN, QUIET_MS));
 	say_result(c, n);
+}
+
+/* -- operations: epoll ------------------------------------------------------------------------- */
+
+/* epoll NAME [FLAGS] = fd */
+static void op_epoll(struct action *c)
+{
+	say_socket(c, c->arg[0], CALL(epoll_create1)((int)number_or(c->arg[1], 0)));
+}
+
+/* ctl EPOLL add|mod|del NAME [EVENTS] = 0 */
+static void op_ctl(struct action *c)
+{
+	int op = !strcmp(c->arg[1], "add") ? EPOLL_CTL_ADD : !strcmp(c->arg[1], "mod") ? EPOLL_CTL_MOD :
+		 !strcmp(c->arg[1], "del") ? EPOLL_CTL_DEL : (int)number(c->arg[1]);
+	struct epoll_event event = { .events = (uint32_t)number_or(c->arg[3], 0) };
+
+	event.data.ptr = c->arg[2];
+	event.events |= event.events & EPOLLIN ? EPOLLRDNORM : 0;
+	event.events |= event.events & EPOLLOUT ? EPOLLWRNORM : 0;
+	say_result(c, CALL(epoll_ctl)(fd_of(c->arg[0]), op, fd_of(c->arg[2]), &event));
+}
+
+/* What members reported, in the order of their names' first use. */
+struct reports {
+	uint32_t of[SOCKETS_MAX];
+};
+
+static int collect(struct reports *all, int epfd, int max, int ms)
+{
+	struct epoll_event events[SOCKETS_MAX];
+	int n = CALL(epoll_wait)(epfd, events, max, ms);
+
+	for (int i = 0; i < n; i++)
+		all->of[index_of(events[i].data.ptr)] |= events[i].events;
+	return n;
+}
+
+static void say_reports(struct action *c, const struct reports *all)
+{
+	struct action mask;
+
+	c->got[0] = '\0';
+	for (int i = 0; i < nsockets; i++) {
+		if (!all->of[i])
+			continue;
+		say_mask(&mask, (short)all->of[i]);
+		say(c, "%s%s:%s", *c->got ? " " : "", sockets[i].name, mask.got);
+	}
+	if (!*c->got)
+		say(c, "0");
+}
+
+/* report EPOLL = "A:IN|OUT B:IN": all that is reported until it is what the script expects, and a moment
+ * longer; "0" for nothing */
+static void op_report(struct action *c)
+{
+	uint64_t limit = now_ms() + SETTLE_MS;
+	struct reports all = { .of = { 0 } };
+	int fd = fd_of(c->arg[0]);
+
+	do {
+		collect(&all, fd, SOCKETS_MAX, 2);
+		say_reports(c, &all);
+	} while (strcmp(c->got, c->want) && now_ms() < limit);
+	limit = now_ms() + QUIET_MS / 2;
+	while (now_ms() < limit)
+		collect(&all, fd, SOCKETS_MAX, 5);
+	say_reports(c, &all);
+}
+
+/* await EPOLL [ROOM [MS]] = the reports of one epoll_wait, which sleeps, or errno, or "0" */
+static void op_await(struct action *c)
+{
+	struct reports all = { .of = { 0 } };
+	int ms = c->arg[1] ? (int)number_or(c->arg[2], LIMIT_MS) : LIMIT_MS;
+
+	if (collect(&all, fd_of(c->arg[0]), (int)number_or(c->arg[1], SOCKETS_MAX), ms) < 0)
+		say_result(c, -1);
+	else
+		say_reports(c, &all);
 }
 
 /* -- operations: options and flags ------------------------------------------------------------- */
@@ -750,7 +880,8 @@ static const struct op ops[] = {
 	{ "sendmsg", op_sendmsg, 2 }, { "recv", op_recv, 2 }, { "recvfrom", op_recvfrom, 2 },
 	{ "readv", op_readv, 1 }, { "recvmsg", op_recvmsg, 2 },
 	{ "poll", op_poll, 1 }, { "wait", op_wait, 2 }, { "fill", op_fill, 1 }, { "drain", op_drain, 1 },
-	{ "setsockopt", op_setsockopt, 4 }, { "getsockopt", op_getsockopt, 3 },
+	{ "epoll", op_epoll, 1 }, { "ctl", op_ctl, 3 }, { "report", op_report, 1 },
+	{ "await", op_await, 1 }, { "setsockopt", op_setsockopt, 4 }, { "getsockopt", op_getsockopt, 3 },
 	{ "fcntl", op_fcntl, 2 }, { "sigpipes", op_sigpipes, 0 },
 	{ "go", op_go, 2 }, { "join", op_join, 1 }, { "signal", op_signal, 1 },
 };
