@@ -40,6 +40,20 @@ long resident_kib(void)
 	return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+long pinned_kib(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	long kib = -1;
+	char line[256];
+
+	ck_assert_ptr_nonnull(f);
+	while (kib < 0 && fgets(line, sizeof(line), f))
+		sscanf(line, "VmPin: %ld", &kib);
+	fclose(f);
+	ck_assert_int_ge(kib, 0);
+	return kib;
+}
+
 void drop_capability(int capability)
 {
 	struct __user_cap_header_struct self = { .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -8,6 +8,7 @@
 int open_descriptors(void);
 int running_threads(void);
 long resident_kib(void);
+long pinned_kib(void);
 
 /* Gives up a capability (CAP_*) for good, if the process has it. */
 void drop_capability(int capability);

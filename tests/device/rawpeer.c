@@ -263,6 +263,21 @@ void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode)
 	post(r, &wr, NULL, 0);
 }
 
+static bool entry_is_written(long address)
+{
+	const uint64_t *entry = (const uint64_t *)address;
+
+	return __atomic_load_n(&entry[1], __ATOMIC_ACQUIRE);
+}
+
+const uint8_t *raw_entry(struct raw *r, int index)
+{
+	char *entry = r->memory + LIST_OFFSET + 16 * index;
+
+	wait_until(entry_is_written, (long)entry, "entry of the target list");
+	return (const uint8_t *)entry;
+}
+
 /* Completions of receives are of no interest. */
 void raw_sync(struct raw *r)
 {

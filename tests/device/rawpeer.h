@@ -16,6 +16,7 @@
 /* Where things are in the 40 bytes that each side sends when connecting. */
 enum greeting_offset {
 	GREETING_VERSION = 0,
+	GREETING_FLAGS = 1,
 	GREETING_CREDITS = 2,
 	GREETING_LIST_ADDR = 8,
 	GREETING_LIST_KEY = 16,
@@ -83,6 +84,9 @@ void raw_post_entry(struct raw *r, uint32_t message, int index, uint64_t addr, u
 
 /* Something other than a write with an immediate value. */
 void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode);
+
+/* Waits until the other side has written the entry of this peer's target list. */
+const uint8_t *raw_entry(struct raw *r, int index);
 
 /* Waits until the other side's device has taken all that was posted. */
 void raw_sync(struct raw *r);

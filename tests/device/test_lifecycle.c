@@ -3,9 +3,11 @@
  * Connections end as on TCP, each direction by itself; nothing that was sent is lost by closing;
  * and everything that was taken is given back.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "peer.h"
 #include "process.h"
@@ -375,6 +377,40 @@ START_TEST(two_hundred_connections_at_once)
 }
 END_TEST
 
+/* Memory that cannot be paged out is what a server with many idle clients runs out of first. */
+START_TEST(idle_connection_pins_little_memory)
+{
+	struct pair p[20];
+	long before;
+
+	pair_close(pair_connected());
+	before = pinned_kib();
+	for (size_t i = 0; i < COUNT(p); i++)
+		p[i] = pair_connected();
+	ck_assert_int_le(pinned_kib() - before, 2 * (long)COUNT(p) * 40);
+	for (size_t i = 0; i < COUNT(p); i++)
+		pair_close(p[i]);
+}
+END_TEST
+
+START_TEST(descriptor_numbers_above_65535_are_as_good_as_others)
+{
+	struct rlimit files = { 70000, 70000 };
+	struct pair p;
+
+	if (setrlimit(RLIMIT_NOFILE, &files)) {
+		printf("skip: so many descriptors are not allowed\n");
+		return;
+	}
+	while (dup(STDERR_FILENO) < 65536)
+		;
+	p = pair_connected();
+	ck_assert_int_gt(p.a, 65535);
+	check_connected(p.a, p.b);
+	pair_close(p);
+}
+END_TEST
+
 START_TEST(descriptors_and_threads_are_given_back)
 {
 	int descriptors = open_descriptors(), threads = running_threads();
@@ -444,6 +480,8 @@ int main(void)
 
 	tc = group(s, "what connections cost", 300);
 	tcase_add_test(tc, two_hundred_connections_at_once);
+	tcase_add_test(tc, idle_connection_pins_little_memory);
+	tcase_add_test(tc, descriptor_numbers_above_65535_are_as_good_as_others);
 	tcase_add_test(tc, descriptors_and_threads_are_given_back);
 	tcase_add_test(tc, fifty_connections_in_turn_leave_nothing_behind);
 	return run_suite(s);

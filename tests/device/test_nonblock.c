@@ -440,6 +440,53 @@ START_TEST(poll_waits_at_least_its_time)
 }
 END_TEST
 
+static void send_now_and_then(void *arg)
+{
+	const int *fd = arg;
+
+	for (int i = 0; i < 20; i++) {
+		ck_assert_int_eq(rsk_send(*fd, "x", 1, 0), 1);
+		poll(NULL, 0, 10);
+	}
+}
+
+/* Each arrival wakes it, and is not what it waits for. */
+START_TEST(poll_that_wakes_in_vain_waits_its_time)
+{
+	struct pair p = pair_connected();
+	struct pollfd fd = { .fd = p.b, .events = POLLRDHUP };
+	uint64_t start = now_ms();
+	struct task task;
+
+	task_start(&task, send_now_and_then, &p.a);
+	ck_assert_int_eq(rsk_poll(&fd, 1, 500), 0);
+	ck_assert_uint_ge(now_ms() - start, 499);
+	task_join(&task);
+}
+END_TEST
+
+START_TEST(select_looks_at_descriptor_zero)
+{
+	struct pair p = pair_connected();
+	struct timeval limit = { 60, 0 };
+	fd_set in, out;
+	int pipes[2];
+
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(dup2(pipes[0], 0), 0);
+	ck_assert_int_eq(write(pipes[1], "x", 1), 1);
+	FD_ZERO(&in);
+	FD_SET(0, &in);
+	FD_SET(p.b, &in);
+	FD_ZERO(&out);
+	FD_SET(p.b, &out);
+	ck_assert_int_eq(rsk_select(p.b + 1, &in, &out, NULL, &limit), 2);
+	ck_assert(FD_ISSET(0, &in));
+	ck_assert(!FD_ISSET(p.b, &in));
+	ck_assert(FD_ISSET(p.b, &out));
+}
+END_TEST
+
 START_TEST(poll_of_nothing_waits)
 {
 	uint64_t start = now_ms();
@@ -498,6 +545,8 @@ int main(void)
 	tcase_add_loop_test(tc, sleeping_poll_wakes_for_either_kind, 0, 2);
 	tcase_add_test(tc, one_of_many_is_found);
 	tcase_add_loop_test(tc, poll_waits_at_least_its_time, 0, COUNT(waits_ms));
+	tcase_add_test(tc, poll_that_wakes_in_vain_waits_its_time);
+	tcase_add_test(tc, select_looks_at_descriptor_zero);
 	tcase_add_test(tc, poll_of_nothing_waits);
 	tcase_add_test(tc, poll_of_more_than_can_be_open_is_invalid);
 	return run_suite(s);

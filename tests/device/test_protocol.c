@@ -278,6 +278,25 @@ START_TEST(what_is_no_message_fails_the_connection)
 }
 END_TEST
 
+/* The segments of this side are 16 KiB long; the length is the last part of an entry. */
+START_TEST(entry_is_written_in_the_byte_order_of_the_peer)
+{
+	static const struct flaw orders[] = {
+		{ .name = "little endian", .offset = GREETING_FLAGS, .size = 1, .value = 2 },
+		{ .name = "big endian", .offset = GREETING_FLAGS, .size = 1, .value = 3 },
+	};
+	static const uint8_t lengths[][4] = { { 0x00, 0x40, 0, 0 }, { 0, 0, 0x40, 0x00 } };
+	struct raw r;
+	int fd = raw_connected_with(&r, NO_OPTIONS, &orders[_i]);
+	char got[8];
+
+	ck_assert_mem_eq(raw_entry(&r, 1) + 12, lengths[_i], 4);
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), 0), 5);
+	ck_assert_mem_eq(got, "hello", 5);
+}
+END_TEST
+
 /* More of them than there are receives, while nobody looks: the transport holds them back. */
 START_TEST(flood_of_control_messages_is_survived)
 {
@@ -382,6 +401,7 @@ int main(void)
 	tcase_add_test(tc, data_beyond_a_segment_fails_the_connection);
 	tcase_add_loop_test(tc, bad_segment_fails_the_connection, 0, COUNT(entries));
 	tcase_add_loop_test(tc, what_is_no_message_fails_the_connection, 0, COUNT(no_messages));
+	tcase_add_loop_test(tc, entry_is_written_in_the_byte_order_of_the_peer, 0, 2);
 	tcase_add_test(tc, flood_of_control_messages_is_survived);
 	tcase_add_test(tc, peer_that_takes_nothing_does_not_hold_up_close);
 	tcase_add_loop_test(tc, messages_with_no_meaning_are_ignored, 0, COUNT(tolerated));
