@@ -121,13 +121,14 @@ void soft_cm_release_port(struct soft_id *id)
 	soft_io_end(&port->io);
 }
 
-/* May @id have @addr beside the ids that share the port? */
-static int check_clash(struct soft_id *id, const struct soft_port *port, const struct sockaddr *addr)
+/* May @id have @addr beside the ids that share the port? @reuse: those that all agreed to share. */
+static int check_clash(struct soft_id *id, const struct soft_port *port, const struct sockaddr *addr,
+		       bool reuse)
 {
 	for (struct soft_id *other = soft_id_first(); other; other = other->next) {
 		const struct sockaddr *theirs = &other->ibv.route.addr.src_addr;
 
-		if (other == id || other->port != port || (id->reuseaddr && other->reuseaddr))
+		if (other == id || other->port != port || (reuse && id->reuseaddr && other->reuseaddr))
 			continue;
 		if (id->afonly && other->afonly && addr->sa_family != theirs->sa_family)
 			continue;
@@ -148,7 +149,7 @@ static int take_port(struct soft_id *id, const struct sockaddr *addr)
 	if (number && ntohs(number) < FIRST_FREE && !soft_node_may(CAP_NET_BIND_SERVICE))
 		ret = -EACCES;
 	else if (port)
-		ret = check_clash(id, port, addr);
+		ret = check_clash(id, port, addr, true);
 	else if (number)
 		ret = claim(id->ibv.ps, number, &port);
 	else
@@ -195,15 +196,10 @@ int soft_cm_listen(struct soft_id *id)
 		return 0;
 	if (id->state != SOFT_BOUND)
 		return -EINVAL;
-	/* Ids that share a port may not both listen on the same address. */
-	for (struct soft_id *other = soft_id_first(); other; other = other->next) {
-		const struct sockaddr *here = &id->ibv.route.addr.src_addr;
-		const struct sockaddr *there = &other->ibv.route.addr.src_addr;
-
-		if (other != id && other->port == id->port && other->state == SOFT_LISTENING &&
-		    (same_host(here, there) || is_any(here) || is_any(there)))
-			return -EADDRINUSE;
-	}
+	/* The kernel lets nobody listen on an address that others have bound, even if they share it. */
+	ret = check_clash(id, id->port, &id->ibv.route.addr.src_addr, false);
+	if (ret)
+		return ret;
 	if (listen(id->port->io.fd, SOMAXCONN))
 		return -errno;
 	ret = soft_io_start(&id->port->io);
