@@ -225,7 +225,7 @@ START_TEST(message_longer_than_the_receive_fails_both_ends)
 	post_recv(&l.b, 0, 0, 8);
 	ck_assert_int_eq(post_send(&l.a, a_send, 0, 9), 0);
 	expect_status_or(l.a.sends, IBV_WC_REM_INV_REQ_ERR, IBV_WC_REM_OP_ERR);
-	expect_status(l.b.recvs, IBV_WC_LOC_LEN_ERR);
+	expect_status_or(l.b.recvs, IBV_WC_LOC_LEN_ERR, IBV_WC_LOC_QP_OP_ERR);
 	link_end(&l);
 }
 END_TEST
@@ -331,18 +331,6 @@ START_TEST(send_in_the_error_state_is_flushed)
 	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &error, IBV_QP_STATE), 0);
 	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
 	expect_status(l.a.sends, IBV_WC_WR_FLUSH_ERR);
-	link_end(&l);
-}
-END_TEST
-
-START_TEST(receive_in_the_error_state_is_flushed)
-{
-	struct link l = linked(&usual_terms);
-	struct ibv_qp_attr error = { .qp_state = IBV_QPS_ERR };
-
-	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &error, IBV_QP_STATE), 0);
-	post_recv(&l.a, 9, 0, 8);
-	expect_status(l.a.recvs, IBV_WC_WR_FLUSH_ERR);
 	link_end(&l);
 }
 END_TEST
@@ -512,6 +500,8 @@ START_TEST(nobody_listens_is_told_from_refused)
 	ck_assert_int_eq(next_event(end.events, &event), RDMA_CM_EVENT_REJECTED);
 	ck_assert_int_eq(event.status, 28);
 	ck_assert_uint_eq(event.param.conn.private_data_len, 148);
+	free_end(&end);
+	rdma_destroy_event_channel(end.events);
 
 	resolve(&end, rdma_get_local_addr(listener), RDMA_PS_TCP);
 	ck_assert_int_eq(rdma_destroy_id(listener), 0);
@@ -519,6 +509,9 @@ START_TEST(nobody_listens_is_told_from_refused)
 	ck_assert_int_eq(rdma_connect(end.id, &param), 0);
 	ck_assert_int_eq(next_event(end.events, &event), RDMA_CM_EVENT_REJECTED);
 	ck_assert_int_eq(event.status, 8);
+	free_end(&end);
+	rdma_destroy_event_channel(end.events);
+	rdma_destroy_event_channel(events);
 }
 END_TEST
 
@@ -549,6 +542,7 @@ START_TEST(port_belongs_to_one)
 	FAILS(rdma_bind_addr(second, rdma_get_local_addr(first)), EADDRINUSE);
 	ck_assert_int_eq(rdma_destroy_id(first), 0);
 	ck_assert_int_eq(rdma_destroy_id(second), 0);
+	rdma_destroy_event_channel(events);
 }
 END_TEST
 
@@ -563,6 +557,7 @@ START_TEST(id_takes_its_events_to_another_channel)
 	ck_assert_int_eq(rdma_migrate_id(l.a.id, other), 0);
 	expect_event(other, RDMA_CM_EVENT_DISCONNECTED);
 	link_end(&l);
+	rdma_destroy_event_channel(other);
 }
 END_TEST
 
@@ -627,7 +622,6 @@ int main(void)
 	tcase_add_test(tc, peer_in_the_error_state_answers_nothing);
 	tcase_add_test(tc, error_state_flushes_the_receives);
 	tcase_add_test(tc, send_in_the_error_state_is_flushed);
-	tcase_add_test(tc, receive_in_the_error_state_is_flushed);
 	tcase_add_test(tc, killed_peer_is_a_dead_node);
 
 	tc = group(s, "completion events", 120);

@@ -113,7 +113,7 @@ struct link linked(const struct terms *terms)
 	return link;
 }
 
-static void free_end(struct end *end)
+void free_end(struct end *end)
 {
 	if (end->id->qp)
 		rdma_destroy_qp(end->id);

@@ -50,6 +50,8 @@ void make_qp(struct end *end, const struct terms *terms);
 
 struct link linked(const struct terms *terms);
 void link_end(struct link *link);
+/* All but its event channel. */
+void free_end(struct end *end);
 
 /* Posts one work request on what lies at @offset of the memory; @wr has the rest. */
 int post_send(struct end *end, struct ibv_send_wr wr, size_t offset, uint32_t len);
