@@ -155,9 +155,9 @@ static void read_file(struct script *script, char *file, const char *backend)
 
 struct script script_read(const char *dir, const char *backend)
 {
+	static glob_t files;         /* stays, too: lines name their file */
 	struct script script = { 0 };
 	char pattern[4096];
-	glob_t files;
 
 	snprintf(pattern, sizeof(pattern), "%s/*.script", dir);
 	if (glob(pattern, 0, NULL, &files)) {
