@@ -389,6 +389,21 @@ static int socket_numbered(int number)
 	return fd;
 }
 
+/* A new pipe whose read end has that number. */
+static void number_pipe(int ends[2], int number)
+{
+	int made[2];
+
+	ck_assert_int_eq(pipe(made), 0);
+	ends[1] = fcntl(made[1], F_DUPFD, number + 1);
+	ends[0] = fcntl(made[0], F_DUPFD, number + 1);
+	close(made[0]);
+	close(made[1]);
+	ck_assert_int_eq(dup2(ends[0], number), number);
+	close(ends[0]);
+	ends[0] = number;
+}
+
 START_TEST(number_of_a_closed_member_is_free_for_another)
 {
 	struct pair p = pair_connected();
@@ -402,12 +417,7 @@ START_TEST(number_of_a_closed_member_is_free_for_another)
 
 	/* And back and forth between ours and the kernel's. */
 	OK(rsk_close(other));
-	ck_assert_int_eq(pipe(pipe_ends), 0);
-	if (pipe_ends[0] != other) {
-		ck_assert_int_eq(dup2(pipe_ends[0], other), other);
-		close(pipe_ends[0]);
-		pipe_ends[0] = other;
-	}
+	number_pipe(pipe_ends, other);
 	FAILS(change(ep, EPOLL_CTL_DEL, other, 0), ENOENT);
 	add(ep, pipe_ends[0], EPOLLIN);
 	silent(ep);
@@ -1025,7 +1035,7 @@ static int wait_outcome(const struct calls *c, int set, int maxevents, const str
 START_TEST(wait_errors_are_the_kernels)
 {
 	static const int sets[] = { NONE, NEVER_OPEN, CLOSED, A_PIPE, A_FILE, MEMBER, OTHER_SET };
-	static const int maxevents[] = { 0, -1, INT_MIN, INT_MAX, INT_MAX / 12 + 1, INT_MAX / 12, 1 };
+	static const int maxevents[] = { 0, -1, INT_MIN, INT_MAX, INT_MAX / 12 + 1, 1 };
 	static const struct timespec limits[] = { { 0, 0 }, { -1, 0 }, { 0, -1 }, { 0, 1000000000 } };
 
 	for (size_t i = 0; i < COUNT(sets); i++)
