@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The parts of rsk-stream: its command line (stream-options.c), its sockets (stream-net.c), the
- * bytes it sends to be verified (stream-pattern.c), its results (stream-report.c) and the tests
- * themselves (rsk-stream.c).
+ * The parts of rsk-stream: its command line (stream-options.c), its sockets (stream-net.c), moving bytes
+ * through them (stream-transfer.c), the bytes that are verified (stream-pattern.c), its results
+ * (stream-report.c), the series of tests (stream-main.c), and a test itself (rsk-stream.c). All but the last
+ * fit other programs, too.
  */
 #ifndef RSK_EXAMPLES_STREAM_H
 #define RSK_EXAMPLES_STREAM_H
@@ -19,6 +20,15 @@ enum {
 	SYNC_BYTES = 16,
 	LARGEST_IN_SERIES = 6 << 20,
 };
+
+/* What differs between the programs. */
+struct program {
+	const char *name;
+	const char *does;   /* for the help */
+	const char *tests;  /* letters of -T that it knows */
+};
+
+extern const struct program program;
 
 /* The calls of a stream socket: rsk's, or the kernel's for -T s. */
 struct transport {
@@ -81,6 +91,24 @@ struct test {
 	size_t size, count, iterations; /* per iteration, count transfers of size bytes each way */
 	uint64_t elapsed_ns;
 };
+
+/* Of each program: runs one test and reports it. */
+int run_test(struct stream *s, struct test *test);
+
+/* Fill the buffer with what comes next to be verified, if anything is; check that it came. */
+void stream_fill(struct stream *s, size_t size);
+int stream_verify(struct stream *s, const struct test *test, size_t size);
+
+/* Send and receive all of the buffer's first @size bytes. */
+int stream_send(struct stream *s, const struct test *test, size_t size);
+int stream_receive(struct stream *s, const struct test *test, size_t size);
+
+/* Call when a call failed: says so and returns -1. */
+int stream_lost(struct stream *s, const struct test *test, const char *what);
+/* rstream spins here too unless it blocks, so figures can be compared. */
+int stream_wait(struct stream *s, short events);
+/* Did the last call fail only for now? */
+bool try_again(void);
 
 #define SIZE_TEXT_MAX 24
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * rsk-stream's sockets: over RDMA or TCP, connected to the server or accepted from a client.
+ * The sockets: over RDMA or TCP, connected to the server or accepted from a client.
  */
 #include "rsk-stream.h"
 

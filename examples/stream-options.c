@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * rsk-stream's command line.
+ * The command line.
  */
 #include "rsk-stream.h"
 
@@ -27,12 +27,26 @@ struct options opt = {
 	.inline_bytes = -1,
 };
 
+/* What -T takes: a letter, or the word from its stem on: 'block' and 'blocking' are 'b'. */
+static const struct {
+	const char *stem, *help;
+} tests[] = {
+	{ "async", "a, async        poll before each call" },
+	{ "block", "b, blocking     sleep in calls" },
+	{ "nonblock", "n, nonblocking  spin over calls that return (default)" },
+	{ "resolve", "r, resolve      no effect: the RDMA CM always resolves" },
+	{ "socket", "s, socket       TCP of the kernel instead of RDMA" },
+	{ "verify", "v, verify       check the data, as upstream's program does" },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 static void usage(void)
 {
-	fputs("usage: rsk-stream [OPTION]...             be the server: serve one client, exit\n"
-	      "       rsk-stream -s ADDRESS [OPTION]...  be the client\n"
-	      "Measure latency and bandwidth. Both ends need the same -I, -C, -S, -T s, -T v.\n"
-	      "\n"
+	printf("usage: %s [OPTION]...             be the server: serve one client, exit\n"
+	       "       %s -s ADDRESS [OPTION]...  be the client\n"
+	       "%s\n", program.name, program.name, program.does);
+	fputs("\n"
 	      "  -s, --server ADDRESS  where the server is\n"
 	      "  -b, --bind ADDRESS    local address (server: all of IPv4; '::' for IPv6)\n"
 	      "  -f, --format FORMAT   of the addresses: ip, ipv6 or name\n"
@@ -41,13 +55,11 @@ static void usage(void)
 	      "  -C, --count N         one test: N transfers each way per iteration (1000)\n"
 	      "  -S, --size BYTES      one test: bytes of a transfer (1000); 'all': every size\n"
 	      "  -p, --port PORT       of the server (7471)\n"
-	      "  -T, --test OPTION     s, socket       TCP of the kernel instead of RDMA\n"
-	      "                        a, async        poll before each call\n"
-	      "                        b, blocking     sleep in calls\n"
-	      "                        n, nonblocking  spin over calls that return (default)\n"
-	      "                        r, resolve      no effect: the RDMA CM always resolves\n"
-	      "                        v, verify       check the data, as rstream does\n"
-	      "      --verify          check the data strictly; both ends rsk-stream\n"
+	      "  -T, --test OPTION     ", stdout);
+	for (size_t i = 0; i < COUNT(tests); i++)
+		if (strchr(program.tests, tests[i].stem[0]))
+			printf("%s%s\n", i ? "                        " : "", tests[i].help);
+	fputs("      --verify          check the data strictly; both ends of rsk\n"
 	      "      --sq N            send queue, entries\n"
 	      "      --rq N            receive queue, entries\n"
 	      "  -i, --inline BYTES    largest inline send\n"
@@ -58,7 +70,7 @@ static void usage(void)
 
 static void __attribute__((noreturn)) bad_usage(void)
 {
-	fputs("Try 'rsk-stream --help'.\n", stderr);
+	fprintf(stderr, "Try '%s --help'.\n", program.name);
 	exit(EXIT_USAGE);
 }
 
@@ -99,18 +111,14 @@ static void parse_format(const char *text)
 	}
 }
 
-/* A letter, or the word from its stem on: 'block' and 'blocking' are 'b'. */
 static void parse_test_option(const char *text)
 {
-	static const char *const stems[] = {
-		"socket", "async", "block", "nonblock", "resolve", "verify",
-	};
 	char letter = text[0] && !text[1] ? text[0] : '\0';
 
-	for (size_t i = 0; i < sizeof(stems) / sizeof(stems[0]); i++)
-		if (!strncasecmp(text, stems[i], strlen(stems[i])))
-			letter = stems[i][0];
-	switch (letter) {
+	for (size_t i = 0; i < COUNT(tests); i++)
+		if (!strncasecmp(text, tests[i].stem, strlen(tests[i].stem)))
+			letter = tests[i].stem[0];
+	switch (letter && strchr(program.tests, letter) ? letter : '\0') {
 	case 's':
 		opt.net = &transport_tcp;
 		break;
@@ -129,7 +137,7 @@ static void parse_test_option(const char *text)
 		opt.pattern = pattern_rstream;
 		break;
 	default:
-		warnx("test option '%s': not one of s, a, b, n, r, v", text);
+		warnx("test option '%s': not one of these letters: %s", text, program.tests);
 		bad_usage();
 	}
 }
@@ -209,7 +217,7 @@ void parse_command_line(int argc, char **argv)
 			usage();
 			exit(EXIT_GOOD);
 		case 'V':
-			printf("rsk-stream %s\n", rsk_version());
+			printf("%s %s\n", program.name, rsk_version());
 			exit(EXIT_GOOD);
 		default:
 			bad_usage();

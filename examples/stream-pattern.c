@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What rsk-stream sends when data is verified.
+ * What is sent when data is verified.
  */
 #include "rsk-stream.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * rsk-stream's results: rstream's columns, or one JSON document at the end.
+ * The results: upstream's columns, or one JSON document at the end.
  */
 #include "rsk-stream.h"
 
@@ -98,7 +98,7 @@ void report_test(const struct test *test)
 static int print_document(const char *peer, bool completed)
 {
 	json_t *doc = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o}",
-				"program", "rsk-stream",
+				"program", program.name,
 				"version", rsk_version(),
 				"role", opt.server ? "client" : "server",
 				"peer", peer,
