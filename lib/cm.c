@@ -183,22 +183,22 @@ static int make_endpoint(struct rsk_sock *sk, struct rsk_hello *hello)
 	struct ibv_qp_init_attr attr;
 	int ret;
 
-	if (id->verbs->device->transport_type == IBV_TRANSPORT_IWARP)
-		return fail(sk, ENOTSUP, "iWARP devices are not supported");
 	ret = rsk_stream_setup(sk, id->verbs, &attr);
 	if (ret)
 		return fail(sk, -ret, ret == -ENOMEM ?
 			    "no memory for the connection: is the memory-lock limit (ulimit -l) too low?" :
 			    "cannot set up the connection");
 	ret = rdma_create_qp(id, sk->qp.dev->pd, &attr);
-	if (ret && errno == EINVAL && attr.cap.max_inline_data) {
+	if (ret && errno == EINVAL && attr.cap.max_inline_data > rsk_qp_inline_min(&sk->qp)) {
 		/* More inline than the device can do: it is a wish, not a need. */
-		attr.cap.max_inline_data = 0;
+		attr.cap.max_inline_data = rsk_qp_inline_min(&sk->qp);
 		ret = rdma_create_qp(id, sk->qp.dev->pd, &attr);
 	}
 	if (ret)
 		return fail(sk, errno, "cannot create a QP");
 	ret = rsk_stream_attach(sk, id->qp, attr.cap.max_inline_data, hello);
+	if (ret == -ENOTSUP)
+		return fail(sk, ENOTSUP, "the device cannot send 4 bytes inline");
 	return ret ? fail(sk, -ret, "cannot post receives") : 0;
 }
 
@@ -218,6 +218,8 @@ static int start_connection(struct rsk_sock *sk, const struct news *news)
 	(void)news;
 	if (ret)
 		return ret;
+	/* Some iWARP devices read once from the peer while they connect. */
+	param.initiator_depth = sk->qp.iwarp;
 	rsk_wire_put_hello(data, &hello);
 	return rdma_connect(sk->cm.id, &param) ? fail(sk, errno, "cannot send the request") : 0;
 }
@@ -242,6 +244,7 @@ static int accept_connection(struct rsk_sock *sk, const struct news *news)
 		rdma_reject(sk->cm.id, NULL, 0);
 		return ret;
 	}
+	rsk_qp_let_peer_begin(&sk->qp);
 	rsk_wire_put_hello(data, &hello);
 	return rdma_accept(sk->cm.id, &param) ? fail(sk, errno, "cannot answer the request") : 0;
 }

@@ -73,36 +73,52 @@ void rsk_device_each(void (*fn)(struct rsk_device *))
 	pthread_mutex_unlock(&devices_lock);
 }
 
+int rsk_mem_register(struct rsk_mem *mem, struct rsk_device *dev, void *addr, size_t len, bool remote)
+{
+	int access = IBV_ACCESS_LOCAL_WRITE | (remote ? IBV_ACCESS_REMOTE_WRITE : 0);
+	int err;
+
+	*mem = (struct rsk_mem){ addr, len, ibv_reg_mr(dev->pd, addr, len, access) };
+	if (mem->mr)
+		return 0;
+	err = errno;
+	rsk_log(RSK_LOG_WARN, "%s: cannot register %zu bytes: %s%s", dev->name, len, strerror(err),
+		err == ENOMEM ? " (raise the memory-lock limit: ulimit -l)" : "");
+	return -err;
+}
+
+void rsk_mem_unregister(struct rsk_mem *mem)
+{
+	if (mem->mr)
+		ibv_dereg_mr(mem->mr);
+	mem->mr = NULL;
+}
+
 int rsk_mem_alloc(struct rsk_mem *mem, struct rsk_device *dev, size_t len, bool remote)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t room = (len + page - 1) & ~(page - 1);
-	int access = IBV_ACCESS_LOCAL_WRITE | (remote ? IBV_ACCESS_REMOTE_WRITE : 0);
-	int err;
+	uint8_t *addr;
+	int ret;
 
 	/* Whole pages of its own: rdma-core marks registered pages not to be copied on fork. */
-	mem->addr = aligned_alloc(page, room);
-	if (!mem->addr)
+	addr = aligned_alloc(page, room);
+	if (!addr)
 		return -ENOMEM;
-	memset(mem->addr, 0, room);
-	mem->len = len;
-	mem->mr = ibv_reg_mr(dev->pd, mem->addr, len, access);
-	if (mem->mr)
-		return 0;
-
-	err = errno;
-	free(mem->addr);
-	*mem = (struct rsk_mem){ 0 };
-	rsk_log(RSK_LOG_WARN, "%s: cannot register %zu bytes: %s%s", dev->name, len, strerror(err),
-		err == ENOMEM ? " (raise the memory-lock limit: ulimit -l)" : "");
-	return -err;
+	memset(addr, 0, room);
+	ret = rsk_mem_register(mem, dev, addr, len, remote);
+	if (ret) {
+		free(addr);
+		*mem = (struct rsk_mem){ 0 };
+	}
+	return ret;
 }
 
 void rsk_mem_free(struct rsk_mem *mem)
 {
 	if (!mem->mr)
 		return;
-	ibv_dereg_mr(mem->mr);
+	rsk_mem_unregister(mem);
 	free(mem->addr);
 	*mem = (struct rsk_mem){ 0 };
 }
@@ -122,10 +138,16 @@ static uint32_t at_most(uint32_t want, int limit)
 int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint16_t credits,
 		   uint32_t max_inline, struct ibv_qp_init_attr *attr)
 {
+	uint32_t wrs, send_wrs;
 	int ret;
 
 	*qp = (struct rsk_qp){ .dev = dev, .channel_blocks = true };
-	qp->sq_size = at_most(sq, dev->max_qp_wr - RSK_QP_CTRL);
+	qp->iwarp = dev->verbs->device->transport_type == IBV_TRANSPORT_IWARP;
+	wrs = qp->iwarp ? 2 : 1;     /* of a message */
+	qp->sq_size = at_most(sq, dev->max_qp_wr / (int)wrs - RSK_QP_CTRL);
+	send_wrs = wrs * (qp->sq_size + RSK_QP_CTRL);
+	/* A quarter of the queue without a signal, or a full queue might have none to wait for. */
+	qp->signal_after = qp->iwarp ? 0 : qp->sq_size / 4;
 	qp->rq_size = at_most((uint32_t)credits + RSK_QP_SPARE_RECVS, dev->max_qp_wr);
 
 	qp->channel = ibv_create_comp_channel(dev->verbs);
@@ -135,7 +157,7 @@ int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint1
 	}
 	ret = make_cq(qp, RSK_CQ_RX, qp->rq_size);
 	if (!ret)
-		ret = make_cq(qp, RSK_CQ_TX, qp->sq_size + RSK_QP_CTRL);
+		ret = make_cq(qp, RSK_CQ_TX, send_wrs);
 	if (ret)
 		goto destroy;
 
@@ -144,11 +166,12 @@ int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint1
 		.recv_cq = qp->cq[RSK_CQ_RX],
 		.qp_type = IBV_QPT_RC,
 		.cap = {
-			.max_send_wr = qp->sq_size + RSK_QP_CTRL,
+			.max_send_wr = send_wrs,
 			.max_recv_wr = qp->rq_size,
 			.max_send_sge = 2,
 			.max_recv_sge = 1,
-			.max_inline_data = max_inline,
+			.max_inline_data = max_inline > rsk_qp_inline_min(qp) ? max_inline :
+										rsk_qp_inline_min(qp),
 		},
 	};
 	return 0;
@@ -158,17 +181,40 @@ destroy:
 	return ret;
 }
 
+uint32_t rsk_qp_inline_min(const struct rsk_qp *qp)
+{
+	return qp->iwarp ? sizeof(uint32_t) : 0; /* messages are sent so */
+}
+
+/* Memory for messages to arrive in. Receives complete in the order in which they were posted, so the
+ * slots are free again in order. */
+static __attribute__((noinline)) void take_slots(struct rsk_qp *qp, struct ibv_recv_wr *wr,
+						 struct ibv_sge *sge, unsigned count)
+{
+	for (; count; count--, wr++, sge++) {
+		wr->wr_id = qp->next_slot;
+		wr->sg_list = sge;
+		wr->num_sge = 1;
+		*sge = (struct ibv_sge){ (uintptr_t)qp->slots.addr + wr->wr_id * sizeof(uint32_t),
+					 sizeof(uint32_t), qp->slots.mr->lkey };
+		qp->next_slot = (qp->next_slot + 1) % qp->rq_size;
+	}
+}
+
 static int post_recvs(struct rsk_qp *qp, unsigned count)
 {
 	struct ibv_recv_wr wr[RSK_QP_BATCH], *bad;
+	struct ibv_sge sge[RSK_QP_BATCH];
 
 	while (count) {
 		unsigned n = count < RSK_QP_BATCH ? count : RSK_QP_BATCH;
 		int ret;
 
-		/* Messages are all immediate data: a receive needs no memory. */
+		/* Where messages are immediate data, a receive needs no memory. */
 		for (unsigned i = 0; i < n; i++)
 			wr[i] = (struct ibv_recv_wr){ .next = i + 1 < n ? &wr[i + 1] : NULL };
+		if (qp->iwarp)
+			take_slots(qp, wr, sge, n);
 		ret = ibv_post_recv(qp->qp, wr, &bad);
 		if (ret)
 			return -ret;
@@ -181,7 +227,29 @@ int rsk_qp_attach(struct rsk_qp *qp, struct ibv_qp *made, uint32_t max_inline)
 {
 	qp->qp = made;
 	qp->max_inline = max_inline;
+	if (qp->iwarp) {
+		int ret = max_inline < rsk_qp_inline_min(qp) ? -ENOTSUP :
+			  rsk_mem_alloc(&qp->slots, qp->dev, qp->rq_size * sizeof(uint32_t), false);
+		if (ret)
+			return ret;
+	}
 	return post_recvs(qp, qp->rq_size);
+}
+
+void rsk_qp_let_peer_begin(struct rsk_qp *qp)
+{
+	if (!qp->iwarp)
+		return;
+	qp->held = qp->sq_size;
+	qp->sq_size = 0;
+	qp->ctrl_in_flight = RSK_QP_CTRL;
+}
+
+static void peer_has_begun(struct rsk_qp *qp)
+{
+	qp->sq_size = qp->held;
+	qp->ctrl_in_flight -= RSK_QP_CTRL;
+	qp->held = 0;
 }
 
 void rsk_qp_destroy(struct rsk_qp *qp)
@@ -198,6 +266,7 @@ void rsk_qp_destroy(struct rsk_qp *qp)
 		ibv_destroy_comp_channel(qp->channel);
 		qp->channel = NULL;
 	}
+	rsk_mem_free(&qp->slots);
 	qp->qp = NULL;
 }
 
@@ -234,19 +303,48 @@ int rsk_qp_mtu(struct rsk_qp *qp)
 /* wr_id of data: bits 47..32 the sequence number, 31..0 the ring position. Fewer than 2^16 sends are
  * in flight, so 16 bits tell them apart. */
 static const uint64_t ctrl_wr_id = UINT64_C(1) << 63;
+static const uint64_t first_half_wr_id = UINT64_C(1) << 62;
 
-static inline int post_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-		      uint32_t msg, unsigned flags, uint64_t wr_id)
+/* For iWARP: the write, if there is anything to write, then the message. Both are signalled: of an
+ * unsignalled write, siw lends the memory to TCP, which may read it again after the message's completion. */
+static __attribute__((noinline)) int post_iwarp(struct rsk_qp *qp, struct ibv_sge *sge, int nsge,
+						const struct rsk_entry *to, uint32_t msg, unsigned flags,
+						uint64_t wr_id)
+{
+	struct ibv_sge four_bytes = { (uintptr_t)&msg, sizeof(msg), 0 };
+	struct ibv_send_wr *bad, send = {
+		.wr_id = wr_id,
+		.sg_list = &four_bytes,
+		.num_sge = 1,
+		.opcode = IBV_WR_SEND,
+		.send_flags = IBV_SEND_INLINE | IBV_SEND_SIGNALED,
+	}, write = {
+		.wr_id = first_half_wr_id,
+		.next = &send,
+		.sg_list = sge,
+		.num_sge = nsge,
+		.opcode = IBV_WR_RDMA_WRITE,
+		.send_flags = flags,
+		.wr.rdma = { to->addr, to->key },
+	};
+
+	return -ibv_post_send(qp->qp, nsge ? &write : &send, &bad);
+}
+
+static inline int post_write(struct rsk_qp *qp, enum ibv_wr_opcode opcode, struct ibv_sge *sge, int nsge,
+			     const struct rsk_entry *to, uint32_t msg, unsigned flags, uint64_t wr_id)
 {
 	struct ibv_send_wr *bad, wr;
 
+	if (flags & RSK_POST_SIGNALLED && opcode == IBV_WR_RDMA_WRITE_WITH_IMM && qp->iwarp)
+		return post_iwarp(qp, sge, nsge, to, msg, flags, wr_id);
 	/* Member by member: most of the 128 bytes belong to other operations, and clearing them would
 	 * be a good part of the work on a small message. */
 	wr.wr_id = wr_id;
 	wr.next = NULL;
 	wr.sg_list = sge;
 	wr.num_sge = nsge;
-	wr.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+	wr.opcode = opcode;
 	wr.send_flags = flags;
 	wr.imm_data = htonl(msg);
 	wr.wr.rdma.remote_addr = to->addr;
@@ -254,35 +352,51 @@ static inline int post_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, c
 	return -ibv_post_send(qp->qp, &wr, &bad);
 }
 
-int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-		 uint32_t msg, unsigned flags, uint32_t ring_len)
+/* Notes a data send that is about to be posted. Returns its wr_id. */
+static inline uint64_t note_send(struct rsk_qp *qp, unsigned *flags, uint32_t ring_len)
 {
 	uint32_t seq = atomic_load_explicit(&qp->posted, memory_order_relaxed) + 1;
 	uint32_t position = qp->ring_posted + ring_len;
 
-	/* A quarter of the queue without a signal, or a full queue might have none to wait for. */
-	if (seq - atomic_load_explicit(&qp->signalled, memory_order_relaxed) >= qp->sq_size / 4)
-		flags |= RSK_POST_SIGNALLED;
+	if (seq - atomic_load_explicit(&qp->signalled, memory_order_relaxed) >= qp->signal_after)
+		*flags |= RSK_POST_SIGNALLED;
 	/* Counted first: the completion may be seen before the call returns. If it fails, so does the
 	 * connection. Release, as the ring's memory may go to another connection after the completion. */
 	qp->ring_posted = position;
-	if (flags & RSK_POST_SIGNALLED)
+	if (*flags & RSK_POST_SIGNALLED)
 		atomic_store_explicit(&qp->signalled, seq, memory_order_relaxed);
 	atomic_store_explicit(&qp->posted, seq, memory_order_release);
-	return post_write(qp, sge, nsge, to, msg, flags, (uint64_t)(seq & 0xffff) << 32 | position);
+	return (uint64_t)(seq & 0xffff) << 32 | position;
+}
+
+int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+		 uint32_t msg, unsigned flags, uint32_t ring_len)
+{
+	uint64_t wr_id = note_send(qp, &flags, ring_len);
+
+	return post_write(qp, IBV_WR_RDMA_WRITE_WITH_IMM, sge, nsge, to, msg, flags, wr_id);
+}
+
+int rsk_qp_write_silently(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+			  unsigned flags, uint32_t ring_len)
+{
+	uint64_t wr_id = note_send(qp, &flags, ring_len);
+
+	return post_write(qp, IBV_WR_RDMA_WRITE, sge, nsge, to, 0, flags, wr_id);
 }
 
 int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
 		      uint32_t msg, unsigned flags)
 {
-	int ret = post_write(qp, sge, nsge, to, msg, flags | RSK_POST_SIGNALLED, ctrl_wr_id);
+	int ret = post_write(qp, IBV_WR_RDMA_WRITE_WITH_IMM, sge, nsge, to, msg,
+			     flags | RSK_POST_SIGNALLED, ctrl_wr_id);
 
 	if (!ret)
 		qp->ctrl_in_flight++;
 	return ret;
 }
 
-static int errno_of(enum ibv_wc_status status)
+static int errno_of(const struct rsk_qp *qp, enum ibv_wc_status status)
 {
 	switch (status) {
 	case IBV_WC_RETRY_EXC_ERR:
@@ -295,11 +409,13 @@ static int errno_of(enum ibv_wc_status status)
 	case IBV_WC_REM_ABORT_ERR:
 		return -ECONNRESET;
 	default:
-		return -EIO;
+		/* iWARP has no status for what the peer refused or broke off. */
+		return qp->iwarp ? -ECONNRESET : -EIO;
 	}
 }
 
-void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
+/* A completion failed, or is no message. */
+static void note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
 {
 	if (wc->status == IBV_WC_SUCCESS) {
 		qp->error = qp->error ? qp->error : -EPROTO;
@@ -312,7 +428,21 @@ void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc)
 	rsk_log(RSK_LOG_INFO, "QP %u: work request failed: %s (vendor code %#x)", qp->qp->qp_num,
 		ibv_wc_status_str(wc->status), wc->vendor_err);
 	if (!qp->error)
-		qp->error = errno_of(wc->status);
+		qp->error = errno_of(qp, wc->status);
+}
+
+bool rsk_qp_other_message(struct rsk_qp *qp, const struct ibv_wc *wc, uint32_t *msg)
+{
+	if (!qp->iwarp || wc->status != IBV_WC_SUCCESS || wc->opcode != IBV_WC_RECV ||
+	    wc->byte_len != sizeof(*msg)) {
+		note_failure(qp, wc);
+		return false;
+	}
+	if (qp->held)
+		peer_has_begun(qp);
+	memcpy(msg, qp->slots.addr + wc->wr_id * sizeof(*msg), sizeof(*msg));
+	qp->recvs_owed++;
+	return true;
 }
 
 /* Who kept looking although an event was promised does not wait for events: see be_lazy() in wait.c. */
@@ -364,13 +494,15 @@ bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
 	note_completion(qp, RSK_CQ_TX);
 	for (int i = 0; i < n; i++) {
 		if (wc[i].status != IBV_WC_SUCCESS) {
-			rsk_qp_note_failure(qp, &wc[i]);
+			note_failure(qp, &wc[i]);
 			continue;
 		}
 		if (wc[i].wr_id == ctrl_wr_id) {
 			qp->ctrl_in_flight--;
 			continue;
 		}
+		if (wc[i].wr_id == first_half_wr_id)
+			continue;
 		qp->completed += (uint16_t)((wc[i].wr_id >> 32) - qp->completed);
 		*ring_tail = (uint32_t)wc[i].wr_id;
 		data = true;

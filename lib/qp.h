@@ -11,6 +11,10 @@
  * sends before it. The wr_id of one holds its sequence number and the position in the send ring up to
  * which memory is free once it has completed. Control messages are rare, and all signalled.
  *
+ * iWARP has no immediate data: there a message is a SEND of its own behind the write, and each receive
+ * needs a few bytes of memory. Nobody above knows. Each data send is signalled there, so that only those
+ * that are signalled ask what the device is.
+ *
  * Locks: all of this is done under the socket's state lock, except posting data, which is done under
  * its tx.lock alone, so that no doorbell is rung under the state lock of a busy sender. That is why
  * data and control messages are counted apart: each count has one writer.
@@ -85,6 +89,13 @@ struct rsk_qp {
 	int error;                   /* negative errno of the first failed completion */
 	bool grow_failed;            /* larger segments could not be registered; rx.lock */
 	bool flushed;                /* a work request was flushed: the QP is in the error state */
+
+	bool iwarp;
+	uint32_t signal_after;       /* so many data sends after a signalled one, the next is due */
+	/* iWARP only: */
+	uint32_t held;               /* sq_size to be, while the peer is to send first */
+	uint32_t next_slot;          /* of the next receive to be posted */
+	struct rsk_mem slots;        /* where messages arrive, one after the other, round and round */
 };
 
 struct rsk_device *rsk_device_get(struct ibv_context *verbs);
@@ -98,12 +109,21 @@ void rsk_device_each(void (*fn)(struct rsk_device *));
 int rsk_mem_alloc(struct rsk_mem *mem, struct rsk_device *dev, size_t len, bool remote);
 void rsk_mem_free(struct rsk_mem *mem);
 
+/* Registers memory of the application's, and gives it back. */
+int rsk_mem_register(struct rsk_mem *mem, struct rsk_device *dev, void *addr, size_t len, bool remote);
+void rsk_mem_unregister(struct rsk_mem *mem);
+
 /* Creates channel and CQs and fills in @attr for the QP, which the CM creates; sizes are clipped to
  * the device's. After that, rsk_qp_attach() or rsk_qp_destroy(). */
 int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint16_t credits,
 		   uint32_t max_inline, struct ibv_qp_init_attr *attr);
+/* The least that the QP's inline size may be. */
+uint32_t rsk_qp_inline_min(const struct rsk_qp *qp);
 /* Takes the QP that the CM made and posts the receives. */
 int rsk_qp_attach(struct rsk_qp *qp, struct ibv_qp *made, uint32_t max_inline);
+/* For the side that accepts: on iWARP it must not send before the other has, or devices break off. Until
+ * then there is no room in the queue. */
+void rsk_qp_let_peer_begin(struct rsk_qp *qp);
 /* Frees channel and CQs; the QP itself must be gone. */
 void rsk_qp_destroy(struct rsk_qp *qp);
 
@@ -123,7 +143,10 @@ enum rsk_post_flags {
  * that are free again when it has completed. For data; tx.lock held. Returns 0 or -errno. */
 int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
 		 uint32_t msg, unsigned flags, uint32_t ring_len);
-/* The same for control messages, of which RSK_QP_CTRL may be in flight. State lock held. */
+/* The same without a message: the peer is not told. */
+int rsk_qp_write_silently(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
+			  unsigned flags, uint32_t ring_len);
+/* The first again, for control messages, of which RSK_QP_CTRL may be in flight. State lock held. */
 int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
 		      uint32_t msg, unsigned flags);
 
@@ -143,16 +166,21 @@ static inline bool rsk_qp_completion_due(const struct rsk_qp *qp)
 /* Reaps up to RSK_QP_BATCH receive completions into @wc; returns how many. */
 int rsk_qp_poll_rx(struct rsk_qp *qp, struct ibv_wc wc[static RSK_QP_BATCH]);
 
-/* A completion failed, or is no message: sets qp->error or qp->flushed. */
-void rsk_qp_note_failure(struct rsk_qp *qp, const struct ibv_wc *wc);
+/* What a completion without immediate data is: a message of iWARP, or a failure, which sets qp->error or
+ * qp->flushed. */
+bool rsk_qp_other_message(struct rsk_qp *qp, const struct ibv_wc *wc, uint32_t *msg);
 
 /* The message of a completion; false when it holds none. */
 static inline bool rsk_qp_message(struct rsk_qp *qp, const struct ibv_wc *wc, uint32_t *msg)
 {
-	/* Only this kind has an immediate value to look at, and no peer of the protocol sends another. */
+	/* Only this kind has an immediate value to look at. */
 	if (wc->status != IBV_WC_SUCCESS || wc->opcode != IBV_WC_RECV_RDMA_WITH_IMM) {
-		rsk_qp_note_failure(qp, wc);
-		return false;
+		uint32_t other;      /* by itself, which lets *msg be in a register */
+
+		if (!rsk_qp_other_message(qp, wc, &other))
+			return false;
+		*msg = other;
+		return true;
 	}
 	*msg = ntohl(wc->imm_data);
 	qp->recvs_owed++;
@@ -189,7 +217,13 @@ int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking);
 int rsk_qp_sleep(struct rsk_qp *qp);
 void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which);
 
-/* Wakes the thread inside rsk_qp_sleep(): a write of no bytes, which the peer's software never sees,
+/* Can a thread inside rsk_qp_sleep() be woken? */
+static inline bool rsk_qp_can_nudge(const struct rsk_qp *qp)
+{
+	return !qp->held;
+}
+
+/* Wakes it: a write of no bytes, which the peer's software never sees,
  * completes. State lock held. */
 void rsk_qp_nudge(struct rsk_qp *qp);
 

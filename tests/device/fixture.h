@@ -36,6 +36,9 @@ TCase *group(Suite *s, const char *name, int limit_s);
 /* main() of a test program: 0, 1, or 77 with a line that says why nothing ran. */
 int run_suite(Suite *s);
 
+/* Says that the running test cannot be made here, and why; it returns after that. */
+void skip(const char *why);
+
 /* The address of the device that the environment names for this family, or NULL. */
 const char *device_text(int family);
 bool have_family(int family);

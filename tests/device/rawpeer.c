@@ -6,12 +6,16 @@
 #include <stdlib.h>
 
 /* The peer's memory: its target list, then the segment it offers, then what it sends. */
-#define MEMORY_BYTES 8192
+#define MEMORY_BYTES 16384
 #define LIST_OFFSET 0
 #define LIST_ENTRIES 2
+#define ENTRY_BYTES 16
+#define MAPPING_BYTES 24
 #define SEGMENT_OFFSET 2048
 #define SEGMENT_BYTES 2048
 #define SCRATCH_OFFSET 4096
+#define MAPPED_OFFSET 8192
+#define ARRIVAL_OFFSET 12288
 
 #define RESOLVE_MS 10000
 
@@ -62,15 +66,45 @@ static void keep(struct ibv_mr *mr)
 	kept[count++] = mr;
 }
 
+static bool is_iwarp(const struct rdma_cm_id *id)
+{
+	return id->verbs->device->transport_type == IBV_TRANSPORT_IWARP;
+}
+
+bool device_is_iwarp(void)
+{
+	struct address here = address_of_device(AF_INET, 0);
+	struct rdma_event_channel *events = rdma_create_event_channel();
+	struct rdma_cm_id *id;
+	bool yes;
+
+	ck_assert_ptr_nonnull(events);
+	ck_assert_int_eq(rdma_create_id(events, &id, NULL, RDMA_PS_TCP), 0);
+	ck_assert_int_eq(rdma_bind_addr(id, &here.any), 0);
+	yes = is_iwarp(id);
+	rdma_destroy_id(id);
+	rdma_destroy_event_channel(events);
+	return yes;
+}
+
+static void post_receive(struct raw *r, int number)
+{
+	struct ibv_sge sge = { (uintptr_t)r->memory + ARRIVAL_OFFSET + 4 * (size_t)number, 4, r->mr->lkey };
+	struct ibv_recv_wr *bad, wr = { .sg_list = &sge, .num_sge = r->iwarp ? 1 : 0 };
+
+	ck_assert_int_eq(ibv_post_recv(r->id->qp, &wr, &bad), 0);
+}
+
 static void make_endpoint(struct raw *r, const struct flaw *flaw)
 {
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
 		.sq_sig_all = 1,
 		.cap = { .max_send_wr = RAW_CREDITS, .max_recv_wr = 2 * RAW_CREDITS,
-			 .max_send_sge = 1, .max_recv_sge = 1 },
+			 .max_send_sge = 1, .max_recv_sge = 1, .max_inline_data = 4 },
 	};
 
+	r->iwarp = is_iwarp(r->id);
 	r->memory = aligned_alloc(4096, MEMORY_BYTES);
 	ck_assert_ptr_nonnull(r->memory);
 	memset(r->memory, 0, MEMORY_BYTES);
@@ -85,11 +119,8 @@ static void make_endpoint(struct raw *r, const struct flaw *flaw)
 	attr.send_cq = r->cq;
 	attr.recv_cq = r->cq;
 	ck_assert_int_eq(rdma_create_qp(r->id, r->pd, &attr), 0);
-	for (int i = 0; i < 2 * RAW_CREDITS && !(flaw && flaw->deaf); i++) {
-		struct ibv_recv_wr wr = { .num_sge = 0 }, *bad;
-
-		ck_assert_int_eq(ibv_post_recv(r->id->qp, &wr, &bad), 0);
-	}
+	for (int i = 0; i < 2 * RAW_CREDITS && !(flaw && flaw->deaf); i++)
+		post_receive(r, i);
 }
 
 static void put(uint8_t *at, int size, uint64_t value)
@@ -106,6 +137,8 @@ static struct rdma_conn_param greeting(const struct raw *r, uint8_t text[GREETIN
 
 	memset(text, 0, GREETING_BYTES);
 	put(text + GREETING_VERSION, 1, 1);
+	put(text + GREETING_FLAGS, 1, 2);
+	put(text + GREETING_MAPPINGS, 1, RAW_MAPPINGS);
 	put(text + GREETING_CREDITS, 2, RAW_CREDITS);
 	put(text + GREETING_LIST_ADDR, 8, memory + LIST_OFFSET);
 	put(text + GREETING_LIST_KEY, 4, r->mr->rkey);
@@ -207,11 +240,19 @@ static uint64_t peer_word(const struct raw *r, enum greeting_offset offset, int 
 	return value;
 }
 
+/* On iWARP, a message with an immediate value is a write, if there is something to write, and a SEND. */
 static void post(struct raw *r, struct ibv_send_wr *wr, const void *data, size_t len)
 {
 	char *copy = r->memory + SCRATCH_OFFSET;
 	struct ibv_sge sge = { .addr = (uintptr_t)copy, .length = len, .lkey = r->mr->lkey };
-	struct ibv_send_wr *bad;
+	uint32_t message = ntohl(wr->imm_data);
+	struct ibv_sge four_bytes = { (uintptr_t)&message, sizeof(message), 0 };
+	struct ibv_send_wr *bad, send = {
+		.opcode = IBV_WR_SEND,
+		.send_flags = IBV_SEND_INLINE,
+		.sg_list = &four_bytes,
+		.num_sge = 1,
+	};
 
 	if (len) {
 		raw_sync(r); /* the bytes of the one before may still be needed */
@@ -219,8 +260,14 @@ static void post(struct raw *r, struct ibv_send_wr *wr, const void *data, size_t
 		wr->sg_list = &sge;
 		wr->num_sge = 1;
 	}
-	ck_assert_int_eq(ibv_post_send(r->id->qp, wr, &bad), 0);
 	r->posted++;
+	if (r->iwarp && wr->opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
+		wr->opcode = IBV_WR_RDMA_WRITE;
+		wr->next = &send;
+		r->posted += len != 0;
+		wr = len ? wr : &send;
+	}
+	ck_assert_int_eq(ibv_post_send(r->id->qp, wr, &bad), 0);
 }
 
 void raw_post_data(struct raw *r, uint32_t message, const void *data, size_t len)
@@ -254,6 +301,33 @@ void raw_post_entry(struct raw *r, uint32_t message, int index, uint64_t addr, u
 	};
 
 	post(r, &wr, &entry, sizeof(entry));
+}
+
+void raw_post_mapping(struct raw *r, uint32_t index, uint64_t offset, uint64_t addr, uint32_t length)
+{
+	struct raw_mapping mapping = { offset, addr, r->mr->rkey, length };
+	struct ibv_send_wr wr = {
+		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+		.imm_data = htonl(0xc0000000u | index),
+		.wr.rdma.remote_addr = peer_word(r, GREETING_LIST_ADDR, 8) + MAPPING_BYTES * index +
+				       ENTRY_BYTES * peer_word(r, GREETING_LIST_LENGTH, 4),
+		.wr.rdma.rkey = peer_word(r, GREETING_LIST_KEY, 4),
+	};
+
+	_Static_assert(sizeof(mapping) == MAPPING_BYTES, "as in the protocol");
+	post(r, &wr, &mapping, sizeof(mapping));
+}
+
+char *raw_mapped(const struct raw *r)
+{
+	return r->memory + MAPPED_OFFSET;
+}
+
+const volatile struct raw_mapping *raw_table(const struct raw *r, int index)
+{
+	char *table = r->memory + LIST_OFFSET + LIST_ENTRIES * ENTRY_BYTES;
+
+	return (const volatile struct raw_mapping *)(table + index * MAPPING_BYTES);
 }
 
 void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode)

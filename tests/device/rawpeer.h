@@ -12,12 +12,14 @@
 
 #define GREETING_BYTES 40
 #define RAW_CREDITS 64
+#define RAW_MAPPINGS 16 /* entries of its table */
 
 /* Where things are in the 40 bytes that each side sends when connecting. */
 enum greeting_offset {
 	GREETING_VERSION = 0,
 	GREETING_FLAGS = 1,
 	GREETING_CREDITS = 2,
+	GREETING_MAPPINGS = 7,
 	GREETING_LIST_ADDR = 8,
 	GREETING_LIST_KEY = 16,
 	GREETING_LIST_LENGTH = 20,
@@ -50,7 +52,11 @@ struct raw {
 	uint8_t responder_resources;
 	uint8_t initiator_depth;
 	int posted;  /* sends that have not completed */
+	bool iwarp;  /* a message is a SEND of four bytes */
 };
+
+/* Is the device one of iWARP? */
+bool device_is_iwarp(void);
 
 /* Sends the request and leaves the answer unread, which keeps the connection half open. */
 void raw_connect(struct raw *r, const struct address *to, const struct flaw *flaw);
@@ -73,7 +79,7 @@ extern struct raw raw_dropped;
 
 struct address raw_local_address(const struct raw *r);
 
-/* A protocol message without data: a zero-length write with this immediate value. */
+/* A protocol message without data. */
 void raw_post(struct raw *r, uint32_t message);
 
 /* @len bytes written to the start of the peer's first segment, announced by @message. */
@@ -81,6 +87,19 @@ void raw_post_data(struct raw *r, uint32_t message, const void *data, size_t len
 
 /* An entry of the peer's target list, announced by @message. */
 void raw_post_entry(struct raw *r, uint32_t message, int index, uint64_t addr, uint32_t length);
+
+/* A mapping, written to entry @index of the peer's table and announced. Its memory is what raw_mapped()
+ * returns, if @addr is that. */
+void raw_post_mapping(struct raw *r, uint32_t index, uint64_t offset, uint64_t addr, uint32_t length);
+char *raw_mapped(const struct raw *r);
+
+/* What the peer wrote to entry @index of this one's table. */
+struct raw_mapping {
+	uint64_t offset, addr;
+	uint32_t key, length;
+};
+
+const volatile struct raw_mapping *raw_table(const struct raw *r, int index);
 
 /* Something other than a write with an immediate value. */
 void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode);

@@ -166,6 +166,10 @@ START_TEST(silence_times_out)
 	struct attempt neighbour_that_is_not_there = { .errors = not_found };
 	struct raw r;
 
+	if (device_is_iwarp()) {
+		skip("siw holds up whoever connects until the kernel's TCP gives up, after 127 s");
+		return;
+	}
 	/* Both at once: each takes the whole time limit. */
 	listener_that_never_answers.to = raw_listen(&r);
 	neighbour_that_is_not_there.to = address_nobody_has();
