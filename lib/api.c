@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "epoll.h"
 #include "fdtab.h"
@@ -395,6 +396,14 @@ static ssize_t check_iov(const struct iovec *iov, size_t count)
 	return (ssize_t)total;
 }
 
+/* A call that sends returns. */
+static inline ssize_t sent(struct rsk_sock *sk, ssize_t ret, int flags)
+{
+	if (ret == -EPIPE && !(flags & MSG_NOSIGNAL))
+		pthread_kill(pthread_self(), SIGPIPE);
+	return put(sk, ret);
+}
+
 static inline ssize_t do_send(int fd, const struct iovec *iov, ssize_t total, int flags)
 {
 	struct rsk_sock *sk = get(fd);
@@ -408,9 +417,7 @@ static inline ssize_t do_send(int fd, const struct iovec *iov, ssize_t total, in
 
 		total = rsk_stream_send(sk, &from, flags);
 	}
-	if (total == -EPIPE && !(flags & MSG_NOSIGNAL))
-		pthread_kill(pthread_self(), SIGPIPE);
-	return put(sk, total);
+	return sent(sk, total, flags);
 }
 
 static inline ssize_t do_recv(int fd, const struct iovec *iov, ssize_t total, int flags)
@@ -554,6 +561,54 @@ ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt)
 	if (bad_count(fd, iovcnt))
 		return -1;
 	return do_recv(fd, iov, check_iov(iov, (size_t)iovcnt), 0);
+}
+
+/* Mappings */
+
+off_t rsk_iomap(int fd, void *buf, size_t len, int prot, int flags, off_t offset)
+{
+	struct rsk_sock *sk = get(fd);
+	int ret = 0;
+
+	(void)flags;                 /* none is defined */
+	if (!sk)
+		return -1;
+	if (offset == -1)
+		offset = (off_t)(uintptr_t)buf;
+	if (!buf)
+		ret = -EFAULT;
+	else if (prot & ~PROT_WRITE || !len || len > UINT32_MAX || offset < 0)
+		ret = -EINVAL;
+	if (!ret)
+		ret = rsk_maps_add(sk, buf, len, prot == PROT_WRITE, (uint64_t)offset);
+	return put(sk, ret) ? -1 : offset;
+}
+
+int rsk_iounmap(int fd, void *buf, size_t len)
+{
+	struct rsk_sock *sk = get(fd);
+
+	return sk ? (int)put(sk, rsk_maps_remove(sk, buf, len)) : -1;
+}
+
+ssize_t rsk_iowrite(int fd, const void *buf, size_t count, off_t offset, int flags)
+{
+	struct rsk_sock *sk = get(fd);
+	struct iovec iov = { (void *)(uintptr_t)buf, count };
+	ssize_t total = check_buffer(buf, count);
+
+	if (!sk)
+		return -1;
+	if (flags & ~SEND_FLAGS)
+		total = -EOPNOTSUPP;
+	else if (offset < 0)
+		total = -EINVAL;
+	if (total > 0) {
+		struct rsk_cursor from = { &iov, 0, count };
+
+		total = rsk_stream_write(sk, &from, (uint64_t)offset, flags);
+	}
+	return sent(sk, total, flags);
 }
 
 /* Names, options, flags */

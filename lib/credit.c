@@ -21,6 +21,9 @@ int rsk_tx_credit_update(struct rsk_tx_credit *tx, uint32_t operand)
 	if (window < (uint16_t)(tx->limit - tx->sent) || window > tx->window)
 		return -EPROTO;
 	tx->limit = limit;
+	/* Fewer credits are out than mappings have cost. */
+	if (tx->iomaps > tx->window - window)
+		tx->iomaps_return = true;
 	return 0;
 }
 

@@ -29,6 +29,8 @@ struct rsk_tx_credit {
 	uint16_t window;             /* credits the peer gave at first: it never gives more at once */
 	uint8_t nsegments;           /* advertised segments not yet full, 0..2 */
 	struct rsk_entry segment[RSK_SEGMENTS];
+	uint16_t iomaps;             /* messages about mappings that were sent */
+	bool iomaps_return;          /* the peer returns their credits */
 };
 
 /* What the peer may send. */
@@ -45,12 +47,17 @@ struct rsk_rx_credit {
 
 void rsk_tx_credit_init(struct rsk_tx_credit *tx, uint16_t credits, const struct rsk_entry *first);
 
+static inline bool rsk_tx_credit_left(const struct rsk_tx_credit *tx)
+{
+	return tx->sent != tx->limit;
+}
+
 /* Bytes that one message may carry now: 0 without credit or segment. */
 static inline uint32_t rsk_tx_credit_room(const struct rsk_tx_credit *tx)
 {
 	uint32_t room;
 
-	if (tx->sent == tx->limit || !tx->nsegments)
+	if (!rsk_tx_credit_left(tx) || !tx->nsegments)
 		return 0;
 	room = tx->segment[0].length;
 	return room < WIRE_DATA_MAX ? room : WIRE_DATA_MAX;
@@ -71,6 +78,29 @@ static inline struct rsk_entry rsk_tx_credit_take(struct rsk_tx_credit *tx, uint
 		tx->nsegments--;
 	}
 	return to;
+}
+
+/*
+ * Messages about mappings cost a credit and carry no data. Upstream never returns that credit, and what a
+ * peer is shows only when it returns more than data can have cost. Until then no more than half the window
+ * is put at risk: upstream has to receive the other half before it returns credits at all.
+ */
+static inline unsigned rsk_tx_credit_iomap_budget(const struct rsk_tx_credit *tx)
+{
+	unsigned most = tx->iomaps_return ? UINT32_MAX : tx->window / 2;
+
+	return tx->iomaps < most ? most - tx->iomaps : 0;
+}
+
+/* Spends the credit of one. False: there is none now. */
+static inline bool rsk_tx_credit_iomap(struct rsk_tx_credit *tx)
+{
+	if (!rsk_tx_credit_left(tx))
+		return false;
+	tx->sent++;
+	if (!tx->iomaps_return)
+		tx->iomaps++;
+	return true;
 }
 
 /* The operand of an SGL message. 0, or -EPROTO when it takes back credits or gives more than the

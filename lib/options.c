@@ -26,7 +26,7 @@ const struct rsk_options rsk_options_default = {
 	.sndbuf = DEFAULT_BUFFER,
 };
 
-enum kind { BOOL, NUMBER, BUFFER, TIME, LINGER, COMPUTED };
+enum kind { BOOL, NUMBER, BUFFER, TABLE, TIME, LINGER, COMPUTED };
 
 /* Until when an option can be set. */
 enum until { ALWAYS, CONNECTING, LISTENING, BOUND, NEVER };
@@ -36,7 +36,7 @@ struct option {
 	enum kind kind;
 	enum until until;
 	size_t offset;               /* in struct rsk_options */
-	int min, max;                /* of a NUMBER */
+	int min, max;                /* of a NUMBER or TABLE */
 };
 
 #define AT(member) offsetof(struct rsk_options, member)
@@ -61,7 +61,7 @@ static const struct option options[] = {
 	{ SOL_RDMA, RDMA_SQSIZE, NUMBER, LISTENING, AT(sq_size), RSK_QP_SIZE_MIN, RSK_QP_SIZE_MAX },
 	{ SOL_RDMA, RDMA_RQSIZE, NUMBER, LISTENING, AT(rq_size), RSK_QP_SIZE_MIN, RSK_QP_SIZE_MAX },
 	{ SOL_RDMA, RDMA_INLINE, NUMBER, LISTENING, AT(inline_size), 0, RSK_QP_SIZE_MAX },
-	{ SOL_RDMA, RDMA_IOMAPSIZE, COMPUTED, LISTENING, 0, 0, 0 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, TABLE, LISTENING, AT(iomap_size), 0, WIRE_MAPPINGS_MAX },
 };
 
 static const struct option *find(const struct rsk_sock *sk, int level, int name)
@@ -111,8 +111,11 @@ static int set_number(const struct option *option, int *member, int value)
 			return -EINVAL;
 		*member = value;
 		return 0;
-	default: /* RDMA_IOMAPSIZE */
-		return value ? -EINVAL : 0;
+	default: /* TABLE */
+		if (value < option->min || value > option->max)
+			return -EINVAL;
+		*member = (int)rsk_wire_iomap_size((unsigned)value);
+		return 0;
 	}
 }
 
@@ -163,8 +166,6 @@ static int compute(struct rsk_sock *sk, const struct option *option)
 		value = sk->state == RSK_CONNECTED ? rsk_qp_mtu(&sk->qp) : 0;
 		return value ? value : 2048;
 	}
-	if (option->level == SOL_RDMA)
-		return 0;
 	switch (option->name) {
 	case SO_ERROR:
 		value = sk->pending_error;

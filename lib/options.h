@@ -13,6 +13,7 @@ struct rsk_sock;
 struct rsk_options {
 	int sq_size, rq_size;        /* entries */
 	int inline_size;             /* bytes */
+	int iomap_size;              /* entries of the table for the peer's mappings */
 	int sndbuf;                  /* bytes */
 	int rcvbuf;                  /* bytes; 0: segments start small and grow */
 	int reuseaddr, v6only, keepalive, oobinline, nodelay;

@@ -260,6 +260,8 @@ bool rsk_sock_close(struct rsk_sock *sk)
 	rsk_sock_dismiss(sk);
 	rsk_sock_wake(sk);
 	rsk_unlock(&sk->lock);
+	/* Now, not in the background: the application may use that memory for something else. */
+	rsk_maps_remove_all(sk);
 	return true;
 }
 

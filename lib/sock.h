@@ -27,12 +27,20 @@
 
 #include "cm.h"
 #include "credit.h"
+#include "iomap.h"
 #include "lock.h"
 #include "options.h"
 #include "pool.h"
 #include "qp.h"
 #include "ready.h"
 #include "ring.h"
+
+/* Control messages that are to be sent, besides segments and credits that are due by themselves. */
+enum rsk_due {
+	RSK_DUE_CREDITS = 1,         /* credits, however few */
+	RSK_DUE_MAPS = 2,            /* the end of a mapping */
+	RSK_DUE_END = 4,             /* SHUTDOWN or DISCONNECT */
+};
 
 struct rsk_tx {
 	struct rsk_lock lock;
@@ -42,8 +50,10 @@ struct rsk_tx {
 	uint32_t ring_signalled;     /* ring position of the last signalled send; tx.lock */
 	struct rsk_entry peer_list;  /* where our entries go; length counts entries */
 	uint32_t peer_index;         /* the entry to write next */
+	unsigned out_slot;           /* see rsk_stream_out_slot() */
 	bool swap;                   /* the peer has the other byte order */
-	bool end_due, end_sent;      /* SHUTDOWN or DISCONNECT is to be sent; was sent */
+	bool end_sent;               /* SHUTDOWN or DISCONNECT was sent */
+	unsigned due;                /* enum rsk_due, as bits */
 };
 
 /* Where the application reads next. */
@@ -58,7 +68,9 @@ struct rsk_rx {
 	struct rsk_rx_credit credit;
 	struct rsk_mem segment[RSK_SEGMENTS]; /* rx.lock while not advertised */
 	uint32_t ready;              /* segments whose memory may be advertised */
-	struct rsk_mem list;         /* our target list, which the peer writes to */
+	struct rsk_mem list;         /* our target list, which the peer writes to, and more: */
+	uint8_t *mappings;           /* its mappings, behind the list's entries */
+	uint8_t *out;                /* entries on their way out */
 	unsigned list_index;         /* the entry to look at next */
 	/* Positions in the stream, in bytes from its beginning: */
 	uint64_t end;                /* where it ends, once shut_by_peer */
@@ -123,6 +135,7 @@ struct rsk_sock {
 	struct rsk_qp qp;
 	struct rsk_tx tx;
 	struct rsk_rx rx;
+	struct rsk_maps maps;
 
 	/* Engine thread: */
 	struct rsk_work close_work, hang_up_work;
@@ -142,20 +155,25 @@ static inline bool rsk_rx_has_data(const struct rsk_sock *sk)
 	return rsk_rx_arrived(sk) != atomic_load_explicit(&sk->rx.drained, memory_order_relaxed);
 }
 
-/* Bytes that a message could carry now, up to @want. State lock held. */
-static inline uint32_t rsk_tx_room(const struct rsk_sock *sk, uint32_t want)
+/* Bytes that a write to a mapping could carry now, up to @want. State lock held. */
+static inline uint32_t rsk_tx_write_room(const struct rsk_sock *sk, uint32_t want)
 {
-	uint32_t room = rsk_tx_credit_room(&sk->tx.credit);
 	uint32_t free_bytes = rsk_ring_free(&sk->tx.ring);
 
 	if (rsk_qp_data_in_flight(&sk->qp) == sk->qp.sq_size)
 		return 0;
-	if (room > want)
-		room = want;
 	/* No small change: better to wait for a useful piece than to send crumbs. */
-	if (free_bytes < room && free_bytes < RSK_SEND_USEFUL)
+	if (free_bytes < want && free_bytes < RSK_SEND_USEFUL)
 		return 0;
-	return room < free_bytes ? room : free_bytes;
+	return want < free_bytes ? want : free_bytes;
+}
+
+/* The same for a message, which must have a credit and a place to go to. */
+static inline uint32_t rsk_tx_room(const struct rsk_sock *sk, uint32_t want)
+{
+	uint32_t room = rsk_tx_credit_room(&sk->tx.credit);
+
+	return rsk_tx_write_room(sk, room < want ? room : want);
 }
 
 /* A new socket with one reference and no descriptor, or NULL. */

@@ -11,10 +11,10 @@ enum {
 	/* First receive segments: they are replaced by larger ones when used up. An idle connection
 	 * has two of these registered, and its target list. */
 	SEGMENT_FIRST = 16 << 10,
-	/* The list, then room for entries on their way out, where the device has no inline sends. */
 	LIST_SIZE = RSK_SEGMENTS * WIRE_ENTRY_SIZE,
-	OUT_SLOTS = 8,
-	OUT_OFFSET = 64,
+	/* Room for what is on its way to the peer's list, where the device has no inline sends: an
+	 * entry or a mapping for each control message. */
+	OUT_SIZE = RSK_QP_CTRL * WIRE_MAPPING_SIZE,
 };
 
 /* Setting up and tearing down */
@@ -22,6 +22,22 @@ enum {
 static uint32_t first_segment(const struct rsk_options *options)
 {
 	return options->rcvbuf ? (uint32_t)options->rcvbuf / RSK_SEGMENTS : SEGMENT_FIRST;
+}
+
+/* The list's entries, the table of mappings, which must follow them, and what goes out. */
+static int make_list(struct rsk_sock *sk, unsigned mappings)
+{
+	struct rsk_rx *rx = &sk->rx;
+	size_t out = LIST_SIZE + (size_t)mappings * WIRE_MAPPING_SIZE;
+	int ret = rsk_maps_setup(sk, mappings);
+
+	if (!ret)
+		ret = rsk_mem_alloc(&rx->list, sk->qp.dev, out + OUT_SIZE, true);
+	if (!ret) {
+		rx->mappings = rx->list.addr + LIST_SIZE;
+		rx->out = rx->list.addr + out;
+	}
+	return ret;
 }
 
 int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_qp_init_attr *attr)
@@ -36,7 +52,7 @@ int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_
 			     (uint32_t)options->inline_size, attr);
 	if (ret)
 		return ret;
-	ret = rsk_mem_alloc(&sk->rx.list, dev, OUT_OFFSET + OUT_SLOTS * WIRE_ENTRY_SIZE, true);
+	ret = make_list(sk, (unsigned)options->iomap_size);
 	for (int i = 0; i < RSK_SEGMENTS && !ret; i++)
 		ret = rsk_mem_alloc(&sk->rx.segment[i], dev, first_segment(options), true);
 	rsk_lock(&sk->lock);
@@ -72,6 +88,7 @@ int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inlin
 	*hello = (struct rsk_hello){
 		.big_endian = rsk_wire_host_big_endian(),
 		.iomap = true,
+		.iomap_size = sk->maps.room,
 		.credits = credits,
 		.target_list = { (uintptr_t)sk->rx.list.addr, sk->rx.list.mr->rkey, RSK_SEGMENTS },
 		.segment = { (uintptr_t)first->addr, first->mr->rkey, (uint32_t)first->len },
@@ -87,6 +104,7 @@ void rsk_stream_destroy(struct rsk_sock *sk)
 	for (int i = 0; i < RSK_SEGMENTS; i++)
 		rsk_mem_free(&sk->rx.segment[i]);
 	rsk_mem_free(&sk->rx.list);
+	rsk_maps_destroy(sk);
 	if (sk->qp.channel)
 		rsk_ready_remove(&sk->ready, sk->qp.channel->fd);
 	rsk_qp_destroy(&sk->qp);
@@ -100,6 +118,7 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 	tx->peer_list = peer->target_list;
 	tx->peer_index = 1 % peer->target_list.length;
 	tx->swap = peer->big_endian != rsk_wire_host_big_endian();
+	sk->maps.peer_room = peer->iomap_size;
 	rsk_qp_set_rnr_timer(&sk->qp);
 	sk->state = RSK_CONNECTED;
 	/* On failure the channel blocks, which costs non-blocking calls a system call, no more. */
@@ -110,7 +129,7 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 /* Control messages */
 
 /* Control messages cost no credit, only an entry of the send queue; some are kept for them. */
-static bool can_send_control(const struct rsk_sock *sk)
+bool rsk_stream_can_control(const struct rsk_sock *sk)
 {
 	return sk->qp.ctrl_in_flight < RSK_QP_CTRL;
 }
@@ -121,25 +140,36 @@ static void sent(struct rsk_sock *sk, int ret, const char *what)
 		rsk_sock_fail(sk, -ret, "cannot post %s: %s", what, strerror(-ret));
 }
 
+/* Round and round: what went out so many control messages ago has arrived. */
+uint8_t *rsk_stream_out_slot(struct rsk_sock *sk)
+{
+	return sk->rx.out + sk->tx.out_slot++ % RSK_QP_CTRL * WIRE_MAPPING_SIZE;
+}
+
+void rsk_stream_write_list(struct rsk_sock *sk, uint64_t at, const uint8_t *bytes, uint32_t len,
+			   uint32_t msg, const char *what)
+{
+	struct rsk_entry to = { sk->tx.peer_list.addr + at, sk->tx.peer_list.key, len };
+	struct ibv_sge sge = { (uintptr_t)bytes, len, sk->rx.list.mr->lkey };
+	unsigned flags = sk->qp.max_inline >= len ? RSK_POST_INLINE : 0;
+
+	sent(sk, rsk_qp_write_ctrl(&sk->qp, &sge, 1, &to, msg, flags), what);
+}
+
 static void send_segment(struct rsk_sock *sk)
 {
 	struct rsk_rx *rx = &sk->rx;
 	struct rsk_tx *tx = &sk->tx;
 	struct rsk_mem *mem = &rx->segment[rx->credit.advertised % RSK_SEGMENTS];
 	struct rsk_entry entry = { (uintptr_t)mem->addr, mem->mr->rkey, (uint32_t)mem->len };
-	struct rsk_entry to = {
-		.addr = tx->peer_list.addr + (uint64_t)WIRE_ENTRY_SIZE * tx->peer_index,
-		.key = tx->peer_list.key,
-	};
-	uint32_t number = rsk_rx_credit_advertise(&rx->credit, entry.length);
-	uint8_t *bytes = rx->list.addr + OUT_OFFSET + number % OUT_SLOTS * WIRE_ENTRY_SIZE;
-	struct ibv_sge sge = { (uintptr_t)bytes, WIRE_ENTRY_SIZE, rx->list.mr->lkey };
-	unsigned flags = sk->qp.max_inline >= WIRE_ENTRY_SIZE ? RSK_POST_INLINE : 0;
-	uint32_t msg = rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&rx->credit));
+	uint32_t at = WIRE_ENTRY_SIZE * tx->peer_index;
+	uint8_t *bytes = rsk_stream_out_slot(sk);
 
+	rsk_rx_credit_advertise(&rx->credit, entry.length);
 	rsk_wire_put_entry(bytes, &entry, tx->swap);
 	tx->peer_index = (tx->peer_index + 1) % tx->peer_list.length;
-	sent(sk, rsk_qp_write_ctrl(&sk->qp, &sge, 1, &to, msg, flags), "a segment");
+	rsk_stream_write_list(sk, at, bytes, WIRE_ENTRY_SIZE,
+			      rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&rx->credit)), "a segment");
 }
 
 static void send_bare(struct rsk_sock *sk, uint32_t msg, const char *what)
@@ -155,7 +185,7 @@ static void send_end(struct rsk_sock *sk)
 	enum rsk_wire_ctrl end = sk->shut_rd || sk->shut_by_peer ? WIRE_CTRL_DISCONNECT :
 								   WIRE_CTRL_SHUTDOWN;
 
-	sk->tx.end_due = false;
+	sk->tx.due &= ~RSK_DUE_END;
 	sk->tx.end_sent = true;
 	if (end == WIRE_CTRL_DISCONNECT || sk->shut_by_peer)
 		sk->state = RSK_ENDED;
@@ -169,18 +199,25 @@ static bool segment_due(const struct rsk_sock *sk)
 
 static bool control_due(const struct rsk_sock *sk)
 {
-	return segment_due(sk) || rsk_rx_credit_due(&sk->rx.credit) || sk->tx.end_due;
+	return segment_due(sk) || rsk_rx_credit_due(&sk->rx.credit) || sk->tx.due;
+}
+
+static void send_credits(struct rsk_sock *sk)
+{
+	sk->tx.due &= ~RSK_DUE_CREDITS;
+	send_bare(sk, rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&sk->rx.credit)), "credits");
 }
 
 void rsk_stream_send_control(struct rsk_sock *sk)
 {
-	while (sk->state == RSK_CONNECTED && !sk->left_by_peer && can_send_control(sk)) {
+	while (sk->state == RSK_CONNECTED && !sk->left_by_peer && rsk_stream_can_control(sk)) {
 		if (segment_due(sk))
 			send_segment(sk);
-		else if (rsk_rx_credit_due(&sk->rx.credit))
-			send_bare(sk, rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&sk->rx.credit)),
-				  "credits");
-		else if (sk->tx.end_due)
+		else if (rsk_rx_credit_due(&sk->rx.credit) || sk->tx.due & RSK_DUE_CREDITS)
+			send_credits(sk);
+		else if (sk->tx.due & RSK_DUE_MAPS && rsk_maps_tell_end(sk))
+			continue;
+		else if (sk->tx.due & RSK_DUE_END)
 			send_end(sk);
 		else
 			return;
@@ -248,10 +285,19 @@ static int on_ctrl(struct rsk_sock *sk, uint32_t operand)
 	return 0;
 }
 
+/* Its credit goes back at once: a peer that waits for it may send nothing else. */
+static int on_iomap(struct rsk_sock *sk, uint32_t index)
+{
+	int ret = rsk_rx_credit_message(&sk->rx.credit);
+
+	sk->tx.due |= RSK_DUE_CREDITS;
+	return ret ? ret : rsk_maps_told(sk, index);
+}
+
 static int on_anything_else(struct rsk_sock *sk, uint32_t operand)
 {
 	(void)sk, (void)operand;
-	return -EPROTO;              /* reserved, or for a mapping that we never announced */
+	return -EPROTO;              /* reserved */
 }
 
 static int (*const handlers[8])(struct rsk_sock *, uint32_t) = {
@@ -261,7 +307,7 @@ static int (*const handlers[8])(struct rsk_sock *, uint32_t) = {
 	[3] = on_anything_else,
 	[WIRE_OP_SGL] = on_sgl,
 	[5] = on_anything_else,
-	[WIRE_OP_IOMAP_SGL] = on_anything_else,
+	[WIRE_OP_IOMAP_SGL] = on_iomap,
 	[WIRE_OP_CTRL] = on_ctrl,
 };
 
@@ -290,15 +336,16 @@ static inline int take_messages(struct rsk_sock *sk)
 	return count;
 }
 
-static void check_failure(struct rsk_sock *sk)
+static __attribute__((noinline)) void check_failure(struct rsk_sock *sk)
 {
 	struct rsk_qp *qp = &sk->qp;
 
 	if (qp->error == -EPROTO)
 		rsk_sock_fail(sk, EPROTO, "the peer sent something that is no message");
 	else if (qp->error)
-		rsk_sock_fail(sk, -qp->error, qp->error == -ETIMEDOUT ?
-			      "the peer no longer answers" : "a transfer failed");
+		rsk_sock_fail(sk, -qp->error, qp->error == -ETIMEDOUT ? "the peer no longer answers" :
+			      qp->error == -ECONNRESET ? "the peer refused a transfer or broke off" :
+							 "a transfer failed");
 	else if (qp->flushed && sk->state == RSK_CONNECTED)
 		rsk_sock_fail(sk, ECONNRESET, "the connection was lost");
 }
@@ -359,7 +406,7 @@ void rsk_stream_shutdown(struct rsk_sock *sk, int how)
 	rsk_stream_progress(sk);
 	/* Once for this direction, and once more when the other is given up, too. */
 	if (sk->state == RSK_CONNECTED && sk->shut_wr && (!sk->tx.end_sent || sk->shut_rd))
-		sk->tx.end_due = true;
+		sk->tx.due |= RSK_DUE_END;
 	rsk_stream_send_control(sk);
 	rsk_unlock(&sk->lock);
 	rsk_sock_give_turn(sk, &sk->tx.lock);
@@ -369,5 +416,5 @@ bool rsk_stream_drained(struct rsk_sock *sk)
 {
 	if (sk->state == RSK_FAILED || sk->left_by_peer || sk->qp.error || sk->qp.flushed)
 		return true;
-	return !sk->tx.end_due && !sk->qp.ctrl_in_flight;
+	return !(sk->tx.due & RSK_DUE_END) && !sk->qp.ctrl_in_flight;
 }

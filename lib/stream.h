@@ -36,6 +36,13 @@ void rsk_stream_progress(struct rsk_sock *sk);
 /* Sends what is due: segments, credits, SHUTDOWN, DISCONNECT. State lock held. */
 void rsk_stream_send_control(struct rsk_sock *sk);
 
+/* For who sends a control message that writes to the peer's list: is there room for one? If so, memory for
+ * what is to be written, and the sending, at this distance from the start of the list. State lock held. */
+bool rsk_stream_can_control(const struct rsk_sock *sk);
+uint8_t *rsk_stream_out_slot(struct rsk_sock *sk);
+void rsk_stream_write_list(struct rsk_sock *sk, uint64_t at, const uint8_t *bytes, uint32_t len,
+			   uint32_t msg, const char *what);
+
 /* Gives the send memory back when nothing is in flight. State lock held. */
 void rsk_stream_rest(struct rsk_sock *sk);
 
@@ -47,8 +54,13 @@ void rsk_stream_shutdown(struct rsk_sock *sk, int how);
 /* True when nothing that was sent can still be lost by destroying the QP. State lock held. */
 bool rsk_stream_drained(struct rsk_sock *sk);
 
+/* May this socket send? 0, -EAGAIN (connecting), or the errno of the call. State lock held. */
+int rsk_stream_check_send(const struct rsk_sock *sk);
+
 /* @from and @to are not empty. */
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags);
+/* To the peer's mapping at @offset; see iomap.h. */
+ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t offset, int flags);
 ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags);
 
 #endif

@@ -41,17 +41,25 @@ static inline bool is_open(const struct rsk_sock *sk)
 	return sk->state == RSK_CONNECTED && !sk->shut_wr && !sk->left_by_peer && !sk->closed;
 }
 
-static inline int check_state(struct rsk_sock *sk)
+int rsk_stream_check_send(const struct rsk_sock *sk)
 {
 	return is_open(sk) ? 0 : why_not(sk);
 }
 
-static bool can_send(struct rsk_sock *sk)
+/* What a sender needs room for. */
+enum purpose { MESSAGE, DIRECT_WRITE };
+
+static inline uint32_t room_for(const struct rsk_sock *sk, enum purpose purpose, uint32_t want)
+{
+	return purpose == MESSAGE ? rsk_tx_room(sk, want) : rsk_tx_write_room(sk, want);
+}
+
+static bool can_go_on(struct rsk_sock *sk, enum purpose purpose)
 {
 	rsk_stream_progress(sk);
 	switch (sk->state) {
 	case RSK_CONNECTED:
-		return sk->closed || sk->shut_wr || sk->left_by_peer || rsk_stream_writable(sk);
+		return !is_open(sk) || room_for(sk, purpose, RSK_SEND_USEFUL);
 	case RSK_RESOLVE_ADDR:
 	case RSK_RESOLVE_ROUTE:
 	case RSK_CONNECTING:
@@ -59,6 +67,16 @@ static bool can_send(struct rsk_sock *sk)
 	default:
 		return true;
 	}
+}
+
+static bool can_send(struct rsk_sock *sk)
+{
+	return can_go_on(sk, MESSAGE);
+}
+
+static bool can_write(struct rsk_sock *sk)
+{
+	return can_go_on(sk, DIRECT_WRITE);
 }
 
 static bool fits_inline(const struct rsk_sock *sk, uint32_t len)
@@ -95,17 +113,17 @@ static bool must_signal(struct rsk_tx *tx)
 }
 
 /* Waits for room; see take_room(). Out of line, as nearly no call comes here. */
-static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, uint32_t want,
-						       int flags, int64_t *deadline)
+static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum purpose purpose,
+						       uint32_t want, int flags, int64_t *deadline)
 {
-	bool nonblock = rsk_sock_nonblocking(sk, flags);
+	bool nonblock = rsk_sock_nonblocking(sk, flags), looked = false;
 	uint32_t room;
 	int ret;
 
 	for (;;) {
-		ret = check_state(sk);
+		ret = rsk_stream_check_send(sk);
 		if (!ret) {
-			room = rsk_tx_room(sk, want);
+			room = room_for(sk, purpose, want);
 			if (room)
 				return room;
 			ret = -EAGAIN;
@@ -113,13 +131,14 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, uint
 		if (ret != -EAGAIN)
 			break;
 		if (nonblock) {
-			if (!rsk_sock_poll(sk, POLLOUT, RSK_LOOK_AND_ARM_LAZILY))
+			if (looked || !rsk_sock_poll(sk, POLLOUT, RSK_LOOK_AND_ARM_LAZILY))
 				break;
+			looked = true;
 			continue;
 		}
 		if (!*deadline)
 			*deadline = rsk_deadline(&sk->options.sndtimeo);
-		ret = rsk_sock_wait(sk, can_send, true, *deadline);
+		ret = rsk_sock_wait(sk, purpose == MESSAGE ? can_send : can_write, true, *deadline);
 		if (ret)
 			break;
 	}
@@ -127,56 +146,59 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, uint
 	return ret;
 }
 
-/* Waits until the stream takes at least a byte of @want; returns how many, with the state lock held, or
- * -errno without. *deadline is set by the first wait of a call. */
-static inline int64_t take_room(struct rsk_sock *sk, uint32_t want, int flags,
+/* Waits until there is room for at least a byte of @want; returns for how many, with the state lock held,
+ * or -errno without. *deadline is set by the first wait of a call. */
+static inline int64_t take_room(struct rsk_sock *sk, enum purpose purpose, uint32_t want, int flags,
 				int64_t *deadline)
 {
 	uint32_t room;
 
 	rsk_lock(&sk->lock);
 	sk->wanted &= ~POLLOUT;
-	room = is_open(sk) ? rsk_tx_room(sk, want) : 0;
-	return room ? room : wait_for_room(sk, want, flags, deadline);
+	room = is_open(sk) ? room_for(sk, purpose, want) : 0;
+	return room ? room : wait_for_room(sk, purpose, want, flags, deadline);
 }
 
-static int post_data(struct rsk_sock *sk, const void *bytes, uint32_t len,
-		     const struct rsk_entry *to)
+static inline int post_data(struct rsk_sock *sk, enum purpose purpose, const void *bytes,
+			    const struct rsk_entry *to)
 {
-	struct ibv_sge sge = { (uintptr_t)bytes, len, 0 };
+	struct ibv_sge sge = { (uintptr_t)bytes, to->length, 0 };
 
-	return rsk_qp_write(&sk->qp, &sge, 1, to, rsk_wire_msg(WIRE_OP_DATA, len), RSK_POST_INLINE, 0);
+	if (purpose == DIRECT_WRITE)
+		return rsk_qp_write_silently(&sk->qp, &sge, 1, to, RSK_POST_INLINE, 0);
+	return rsk_qp_write(&sk->qp, &sge, 1, to, rsk_wire_msg(WIRE_OP_DATA, to->length), RSK_POST_INLINE,
+			    0);
 }
 
 /* Pieces of several buffers are put together first. */
-static __attribute__((noinline)) int send_gathered(struct rsk_sock *sk, struct rsk_cursor *from,
-						   uint32_t len, const struct rsk_entry *to)
+static __attribute__((noinline)) int send_gathered(struct rsk_sock *sk, enum purpose purpose,
+						   struct rsk_cursor *from, const struct rsk_entry *to)
 {
 	uint8_t buffer[INLINE_BUFFER];
 
-	rsk_cursor_gather(from, buffer, len);
-	return post_data(sk, buffer, len, to);
+	rsk_cursor_gather(from, buffer, to->length);
+	return post_data(sk, purpose, buffer, to);
 }
 
 /* Small messages go straight from the caller's memory. State lock held on entry, not on return. */
-static inline int send_inline(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
+static inline int send_inline(struct rsk_sock *sk, enum purpose purpose, struct rsk_cursor *from,
+			      const struct rsk_entry *to)
 {
-	struct rsk_entry to = rsk_tx_credit_take(&sk->tx.credit, len);
 	struct iovec piece = rsk_cursor_piece(from);
 
 	rsk_unlock(&sk->lock);
-	if (piece.iov_len < len)
-		return send_gathered(sk, from, len, &to);
-	rsk_cursor_skip(from, len);
-	return post_data(sk, piece.iov_base, len, &to);
+	if (piece.iov_len < to->length)
+		return send_gathered(sk, purpose, from, to);
+	rsk_cursor_skip(from, to->length);
+	return post_data(sk, purpose, piece.iov_base, to);
 }
 
 /* Larger ones are copied into the send ring. State lock held on entry, not on return. */
-static __attribute__((noinline)) int send_copied(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t len)
+static __attribute__((noinline)) int send_copied(struct rsk_sock *sk, enum purpose purpose,
+						 struct rsk_cursor *from, const struct rsk_entry *to)
 {
 	struct rsk_tx *tx = &sk->tx;
-	struct rsk_entry to = rsk_tx_credit_take(&tx->credit, len);
-	struct rsk_span span = rsk_ring_take(&tx->ring, len);
+	struct rsk_span span = rsk_ring_take(&tx->ring, to->length);
 	const struct rsk_mem *mem = &tx->chunk->mem;
 	struct ibv_sge sge[2];
 	unsigned flags = 0;
@@ -192,8 +214,10 @@ static __attribute__((noinline)) int send_copied(struct rsk_sock *sk, struct rsk
 		rsk_cursor_gather(from, at, span.len[i]);
 		sge[i] = (struct ibv_sge){ (uintptr_t)at, span.len[i], mem->mr->lkey };
 	}
-	return rsk_qp_write(&sk->qp, sge, span.pieces, &to, rsk_wire_msg(WIRE_OP_DATA, len), flags,
-			    len);
+	if (purpose == DIRECT_WRITE)
+		return rsk_qp_write_silently(&sk->qp, sge, span.pieces, to, flags, to->length);
+	return rsk_qp_write(&sk->qp, sge, span.pieces, to, rsk_wire_msg(WIRE_OP_DATA, to->length), flags,
+			    to->length);
 }
 
 /* What was taken for a message cannot be given back, as the peer counts on it: the connection is lost. */
@@ -208,25 +232,33 @@ static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, int err)
 	return ret;
 }
 
+/* How much of it the next piece may be. */
+static inline uint32_t piece_of(const struct rsk_cursor *from, uint32_t max)
+{
+	return from->left < max ? (uint32_t)from->left : max;
+}
+
 /* Sends one message of at most @max bytes: returns its bytes, or -errno. */
 static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, int flags,
 				   int64_t *deadline)
 {
-	uint32_t want = from->left < max ? (uint32_t)from->left : max;
-	int64_t len = take_room(sk, want, flags, deadline);
+	int64_t len = take_room(sk, MESSAGE, piece_of(from, max), flags, deadline);
+	struct rsk_entry to;
 	int ret;
 
 	if (len < 0)
 		return len;
 	if (fits_inline(sk, (uint32_t)len)) {
-		ret = send_inline(sk, from, (uint32_t)len);
+		to = rsk_tx_credit_take(&sk->tx.credit, (uint32_t)len);
+		ret = send_inline(sk, MESSAGE, from, &to);
 	} else {
 		ret = borrow_ring(sk);
 		if (ret) {
 			rsk_unlock(&sk->lock);
 			return ret;
 		}
-		ret = send_copied(sk, from, (uint32_t)len);
+		to = rsk_tx_credit_take(&sk->tx.credit, (uint32_t)len);
+		ret = send_copied(sk, MESSAGE, from, &to);
 	}
 	return ret ? post_failed(sk, -ret) : len;
 }
@@ -252,4 +284,50 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 	}
 	rsk_sock_give_turn(sk, &sk->tx.lock);
 	return sent ? sent : rsk_sock_report(sk, (int)ret);
+}
+
+/* Writes a piece of at most @max bytes to the mapping at @offset: returns its bytes, or -errno. */
+static int64_t write_piece(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, uint64_t offset,
+			   int flags, int64_t *deadline)
+{
+	int64_t len = take_room(sk, DIRECT_WRITE, piece_of(from, max), flags, deadline);
+	struct rsk_entry to;
+	bool small;
+	int ret;
+
+	if (len < 0)
+		return len;
+	small = fits_inline(sk, (uint32_t)len);
+	ret = small ? 0 : borrow_ring(sk);
+	/* Last, as the ring may be borrowed without the lock, and mappings go. */
+	if (!ret)
+		ret = rsk_maps_find(sk, offset, (uint32_t)len, &to);
+	if (ret) {
+		rsk_unlock(&sk->lock);
+		return ret;
+	}
+	ret = small ? send_inline(sk, DIRECT_WRITE, from, &to) :
+		      send_copied(sk, DIRECT_WRITE, from, &to);
+	return ret ? post_failed(sk, -ret) : (int64_t)to.length;
+}
+
+ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t offset, int flags)
+{
+	uint32_t max = FIRST_MESSAGE;
+	int64_t deadline = 0, ret;
+	ssize_t written = 0;
+
+	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
+	if (ret)
+		return ret;
+	while (from->left) {
+		ret = write_piece(sk, from, max, offset + (uint64_t)written, flags, &deadline);
+		if (ret < 0)
+			break;
+		written += ret;
+		if (max < WIRE_DATA_MAX)
+			max *= 2;
+	}
+	rsk_unlock(&sk->tx.lock);
+	return written ? written : rsk_sock_report(sk, (int)ret);
 }

@@ -48,7 +48,8 @@ enum {
 	RDMA_SQSIZE = 0,    /* send queue, entries: 16 .. 65534, default 384 */
 	RDMA_RQSIZE = 1,    /* receive credits, entries: 16 .. 65534, default 384 */
 	RDMA_INLINE = 2,    /* largest inline send, bytes: 0 .. what the device can, default 64 */
-	RDMA_IOMAPSIZE = 3, /* reserved for direct mappings: only 0 */
+	RDMA_IOMAPSIZE = 3, /* mappings that the peer may offer (rsk_iomap), entries: 0 .. 32512, above 128
+			     * rounded up to a multiple of 256; default 0 */
 };
 #endif
 
@@ -264,6 +265,64 @@ ssize_t rsk_read(int fd, void *buf, size_t len);
 
 /** rsk_readv - rsk_read() into several buffers; iovcnt 0 .. IOV_MAX, else EINVAL. Source: POSIX readv(). */
 ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt);
+
+/**
+ * rsk_iomap - let the peer write to memory of this process, with rsk_iowrite().
+ * @buf:    the memory; must stay allocated until rsk_iounmap() or rsk_close()
+ * @len:    its bytes: 1 .. 4294967295
+ * @prot:   PROT_WRITE; or PROT_NONE, which offers it to nobody
+ * @flags:  none is defined; not looked at
+ * @offset: what the peer calls its first byte, 0 or more; or -1 for the address of @buf
+ *
+ * The peer may write there at any time, and nobody is told when it has; it can follow its writes by a
+ * message. What this side sends after this call returned reaches the peer when it knows of the mapping.
+ * Mappings may overlap; of two that hold an offset, which is written to is not defined.
+ * Returns the offset, or -1 with errno:
+ *   EINVAL      @len, @prot or @offset out of range
+ *   ENOTCONN    not connected, or not yet
+ *   ENOMEM      the peer's table is full: it has RDMA_IOMAPSIZE entries, as set on that side before
+ *               connecting, default 0. Or no memory could be registered (see ulimit -l)
+ *   ENOBUFS     the peer has not returned the credits of earlier mappings. rsockets never do, and a quarter
+ *               of their receive queue's size is how many mappings such a connection can have in all;
+ *               rsk does when it is next called
+ *   EAGAIN      O_NONBLOCK, or SO_SNDTIMEO passed, and there is no room to send: wait as for rsk_send()
+ *   EPIPE       the sending direction is shut down, or the peer closed; no SIGPIPE is raised
+ *   ECONNRESET, ETIMEDOUT, EPROTO
+ *               the connection failed, as in rsk_send()
+ *   EINTR       a signal came first
+ * Blocks while there is no room to send, unless O_NONBLOCK. Source: librdmacm's riomap(); rsocket protocol,
+ * iomap extension.
+ */
+off_t rsk_iomap(int fd, void *buf, size_t len, int prot, int flags, off_t offset);
+
+/**
+ * rsk_iounmap - end a mapping.
+ * @buf, @len: as in rsk_iomap()
+ *
+ * When this returns the peer cannot write there any more. It is told; but if it wrote at that moment, the
+ * connection fails (ECONNRESET at both ends), so the two programs must agree when a mapping ends.
+ * rsk_close() ends all mappings. Returns 0, or -1 with errno:
+ *   EINVAL  no mapping is exactly this
+ * Never blocks. Source: librdmacm's riounmap(); rsocket protocol, iomap extension.
+ */
+int rsk_iounmap(int fd, void *buf, size_t len);
+
+/**
+ * rsk_iowrite - write to memory that the peer offered with rsk_iomap().
+ * @buf:    not kept: may be reused on return
+ * @count:  bytes; 0 returns 0 and does nothing
+ * @offset: where, as the peer named it; the bytes may lie in several mappings
+ * @flags:  MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint); others fail with EOPNOTSUPP
+ *
+ * The peer's program is not told. What is sent afterwards arrives after these bytes. Returns the bytes
+ * accepted: all of them when blocking, fewer if the mappings end before, or for the reasons that
+ * rsk_send() has. Or -1 with errno:
+ *   EINVAL  @offset is negative
+ *   ENXIO   the peer has no mapping at @offset
+ * and those of rsk_send(). Sending and writing threads take turns. Source: librdmacm's riowrite(); rsocket
+ * protocol, iomap extension.
+ */
+ssize_t rsk_iowrite(int fd, const void *buf, size_t count, off_t offset, int flags);
 
 /**
  * rsk_poll - wait until one of several descriptors is ready.

@@ -112,7 +112,7 @@ static const struct option out_of_range[] = {
 	{ SOL_RDMA, RDMA_RQSIZE, 15 }, { SOL_RDMA, RDMA_RQSIZE, 65535 },
 	{ SOL_RDMA, RDMA_RQSIZE, -1 }, { SOL_RDMA, RDMA_RQSIZE, 0 },
 	{ SOL_RDMA, RDMA_INLINE, -1 },
-	{ SOL_RDMA, RDMA_IOMAPSIZE, 1 }, { SOL_RDMA, RDMA_IOMAPSIZE, -1 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, 32513 }, { SOL_RDMA, RDMA_IOMAPSIZE, -1 },
 };
 
 START_TEST(value_out_of_range_is_invalid)

@@ -123,17 +123,17 @@ static const struct {
 	struct rsk_tx_credit tx;
 	uint32_t room;
 } rooms[] = {
-	{ "small segment", { 0, 9, 9, 1, { { 4096, 1, 100 } } }, 100 },
-	{ "last byte", { 0, 9, 9, 1, { { 4096, 1, 1 } } }, 1 },
-	{ "as large as a message", { 0, 9, 9, 1, { { 4096, 1, 65536 } } }, 65536 },
-	{ "larger than a message", { 0, 9, 9, 1, { { 4096, 1, 65537 } } }, 65536 },
-	{ "larger than anything", { 0, 9, 9, 1, { { 4096, 1, UINT32_MAX } } }, 65536 },
-	{ "only the first segment counts", { 0, 9, 9, 2, { { 4096, 1, 7 }, { 8192, 1, 70 } } }, 7 },
-	{ "last credit", { 8, 9, 9, 1, { { 4096, 1, 100 } } }, 100 },
-	{ "no credit", { 9, 9, 9, 1, { { 4096, 1, 100 } } }, 0 },
-	{ "limit wrapped around", { 65535, 0, 9, 1, { { 4096, 1, 100 } } }, 100 },
-	{ "no credit, at 0", { 0, 0, 9, 1, { { 4096, 1, 100 } } }, 0 },
-	{ "no segment", { 0, 9, 9, 0, { { 4096, 1, 100 } } }, 0 },
+	{ "small segment", { 0, 9, 9, 1, { { 4096, 1, 100 } }, 0, false }, 100 },
+	{ "last byte", { 0, 9, 9, 1, { { 4096, 1, 1 } }, 0, false }, 1 },
+	{ "as large as a message", { 0, 9, 9, 1, { { 4096, 1, 65536 } }, 0, false }, 65536 },
+	{ "larger than a message", { 0, 9, 9, 1, { { 4096, 1, 65537 } }, 0, false }, 65536 },
+	{ "larger than anything", { 0, 9, 9, 1, { { 4096, 1, UINT32_MAX } }, 0, false }, 65536 },
+	{ "only the first segment counts", { 0, 9, 9, 2, { { 4096, 1, 7 }, { 8192, 1, 70 } }, 0, false }, 7 },
+	{ "last credit", { 8, 9, 9, 1, { { 4096, 1, 100 } }, 0, false }, 100 },
+	{ "no credit", { 9, 9, 9, 1, { { 4096, 1, 100 } }, 0, false }, 0 },
+	{ "limit wrapped around", { 65535, 0, 9, 1, { { 4096, 1, 100 } }, 0, false }, 100 },
+	{ "no credit, at 0", { 0, 0, 9, 1, { { 4096, 1, 100 } }, 0, false }, 0 },
+	{ "no segment", { 0, 9, 9, 0, { { 4096, 1, 100 } }, 0, false }, 0 },
 };
 
 START_TEST(room_needs_a_credit_and_a_segment)
@@ -143,6 +143,102 @@ START_TEST(room_needs_a_credit_and_a_segment)
 
 		ck_assert_msg(room == rooms[i].room, "%s: %u", rooms[i].name, room);
 	}
+}
+END_TEST
+
+/* -- mappings ---------------------------------------------------------------------------------- */
+
+START_TEST(message_about_a_mapping_costs_a_credit_and_no_room)
+{
+	struct rsk_tx_credit tx;
+
+	rsk_tx_credit_init(&tx, 2, &b_first);
+	ck_assert(rsk_tx_credit_iomap(&tx));
+	check_entry(tx.segment[0], b_first.addr, B_KEY, SEGMENT);
+	check_entry(rsk_tx_credit_take(&tx, 100), b_first.addr, B_KEY, 100);
+	ck_assert(!rsk_tx_credit_left(&tx));
+	ck_assert(!rsk_tx_credit_iomap(&tx));
+	ck_assert_uint_eq(tx.sent, 2);
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	uint16_t window, sent, iomaps; /* sent: all of them, of which iomaps about mappings */
+	uint32_t operand;
+	unsigned budget;             /* after the update */
+} budgets[] = {
+	{ "nothing sent",                      384, 0, 0, 384, 192 },
+	{ "smallest window of upstream's",     16, 0, 0, 16, 8 },
+	{ "odd window",                        17, 0, 0, 17, 8 },
+	{ "window of one",                     1, 0, 0, 1, 0 },
+
+	/* Upstream returns what data has cost, never more. */
+	{ "all data is back, mappings not",    384, 100, 10, 384 + 90, 182 },
+	{ "half the window is lost",           384, 1000, 192, 384 + 808, 0 },
+
+	{ "no more than data can have cost",   384, 192, 192, 384, 0 },
+	{ "mappings and data may be out",      384, 100, 10, 384 + 20, 182 },
+	{ "across the end of the numbers",     384, 3, 10, 0x10000 + 384 - 7, 182 },
+
+	/* What comes back beyond that was for mappings. */
+	{ "all is back",                       384, 100, 10, 384 + 100, UINT32_MAX - 10 },
+	{ "one more than data cost",           384, 100, 10, 384 + 91, UINT32_MAX - 10 },
+	{ "just mappings, all back",           384, 192, 192, 384 + 192, UINT32_MAX - 192 },
+	{ "one more, across the end",          384, 3, 10, 0x10000 + 384 - 6, UINT32_MAX - 10 },
+};
+
+START_TEST(half_the_window_is_kept_from_mappings_until_one_comes_back)
+{
+	for (size_t i = 0; i < COUNT(budgets); i++) {
+		struct rsk_tx_credit tx;
+
+		rsk_tx_credit_init(&tx, budgets[i].window, &b_first);
+		tx.sent = budgets[i].sent;
+		tx.iomaps = budgets[i].iomaps;
+		tx.limit = tx.sent;
+		ck_assert_msg(!rsk_tx_credit_update(&tx, budgets[i].operand), "%s", budgets[i].name);
+		ck_assert_msg(rsk_tx_credit_iomap_budget(&tx) == budgets[i].budget, "%s: %u",
+			      budgets[i].name, rsk_tx_credit_iomap_budget(&tx));
+	}
+}
+END_TEST
+
+/* A receiver that never returns the credits of mappings, and one that does. */
+static void map_all_it_takes(bool returned, unsigned most)
+{
+	struct rsk_tx_credit a;
+	struct rsk_rx_credit b;
+	unsigned maps = 0;
+
+	rsk_tx_credit_init(&a, CREDITS, &b_first);
+	rsk_rx_credit_init(&b, CREDITS, SEGMENT);
+	while (maps < most && rsk_tx_credit_iomap_budget(&a)) {
+		ck_assert(rsk_tx_credit_iomap(&a));
+		maps++;
+		if (returned)
+			ck_assert_int_eq(rsk_rx_credit_message(&b), 0);
+		ck_assert_int_eq(rsk_tx_credit_update(&a, rsk_rx_credit_grant(&b)), 0);
+	}
+	ck_assert_uint_eq(maps, returned ? most : CREDITS / 2);
+	/* Data still flows by messages of one byte, as credits are due in time. */
+	for (uint32_t i = 0; i < 4 * CREDITS; i++) {
+		ck_assert_uint_gt(rsk_tx_credit_room(&a), 0);
+		pass(&a, &b, 1, b_first.addr + i);
+		if (rsk_rx_credit_due(&b))
+			ck_assert_int_eq(rsk_tx_credit_update(&a, rsk_rx_credit_grant(&b)), 0);
+	}
+}
+
+START_TEST(data_flows_on_when_mappings_have_used_up_their_half)
+{
+	map_all_it_takes(false, UINT32_MAX);
+}
+END_TEST
+
+START_TEST(mappings_go_on_where_their_credits_are_returned)
+{
+	map_all_it_takes(true, 100000);
 }
 END_TEST
 
@@ -707,6 +803,12 @@ int main(void)
 
 	tc = group(s, "sender");
 	tcase_add_test(tc, room_needs_a_credit_and_a_segment);
+
+	tc = group(s, "mappings");
+	tcase_add_test(tc, message_about_a_mapping_costs_a_credit_and_no_room);
+	tcase_add_test(tc, half_the_window_is_kept_from_mappings_until_one_comes_back);
+	tcase_add_test(tc, data_flows_on_when_mappings_have_used_up_their_half);
+	tcase_add_test(tc, mappings_go_on_where_their_credits_are_returned);
 	tcase_add_test(tc, limit_that_goes_back_or_too_far_is_refused);
 	tcase_add_test(tc, limit_that_goes_back_within_a_large_window_is_refused);
 	tcase_add_test(tc, third_empty_and_wrapping_segments_are_refused);

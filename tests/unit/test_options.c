@@ -50,7 +50,7 @@ static const struct number_option {
 	{ OPTION(SOL_RDMA, RDMA_SQSIZE), UNTIL_LISTENING, 384, 100, 100 },
 	{ OPTION(SOL_RDMA, RDMA_RQSIZE), UNTIL_LISTENING, 384, 200, 200 },
 	{ OPTION(SOL_RDMA, RDMA_INLINE), UNTIL_LISTENING, 64, 32, 32 },
-	{ OPTION(SOL_RDMA, RDMA_IOMAPSIZE), UNTIL_LISTENING, 0, 0, 0 },
+	{ OPTION(SOL_RDMA, RDMA_IOMAPSIZE), UNTIL_LISTENING, 0, 20, 20 },
 };
 
 /* The others. Each can be set at any time, and is all zeros at first. */
@@ -222,6 +222,8 @@ START_TEST(socket_acts_on_what_was_set)
 	ck_assert_int_eq(sk->options.rq_size, 18);
 	set_number(sk, SOL_RDMA, RDMA_INLINE, 19);
 	ck_assert_int_eq(sk->options.inline_size, 19);
+	set_number(sk, SOL_RDMA, RDMA_IOMAPSIZE, 300);
+	ck_assert_int_eq(sk->options.iomap_size, 512);
 	set_number(sk, SOL_SOCKET, SO_REUSEADDR, 1);
 	ck_assert_int_eq(sk->options.reuseaddr, 1);
 	set_number(sk, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -274,7 +276,12 @@ static const struct {
 	{ SOL_RDMA, RDMA_INLINE, -1, -EINVAL, 0 },
 	{ SOL_RDMA, RDMA_INLINE, INT_MIN, -EINVAL, 0 },
 	{ SOL_RDMA, RDMA_IOMAPSIZE, 0, 0, 0 },
-	{ SOL_RDMA, RDMA_IOMAPSIZE, 1, -EINVAL, 0 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, 1, 0, 1 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, 128, 0, 128 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, 129, 0, 256 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, 32512, 0, 32512 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, 32513, -EINVAL, 0 },
+	{ SOL_RDMA, RDMA_IOMAPSIZE, INT_MAX, -EINVAL, 0 },
 	{ SOL_RDMA, RDMA_IOMAPSIZE, -1, -EINVAL, 0 },
 
 	/* A flag is 0 or 1, whatever it was set to. */
@@ -441,13 +448,10 @@ static const union {
 
 static void check_set_lengths(const char *name, int level, int option, socklen_t size)
 {
-	static const uint8_t zeros[sizeof(some)]; /* all that RDMA_IOMAPSIZE takes */
-	bool only_zero = level == SOL_RDMA && option == RDMA_IOMAPSIZE;
-
 	for (socklen_t len = 0; len <= size + 8; len++) {
 		struct rsk_sock *sk = new_socket(AF_INET6);
 		struct rsk_options before = sk->options;
-		int ret = set_bytes(sk, level, option, only_zero ? zeros : some.room, len);
+		int ret = set_bytes(sk, level, option, some.room, len);
 
 		ck_assert_msg(ret == (len < size ? -EINVAL : 0), "%s, %u: %d", name, len, ret);
 		if (ret)

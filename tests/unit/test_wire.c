@@ -106,7 +106,7 @@ START_TEST(each_field_has_its_place)
 		.big_endian = true,
 		.iomap = true,
 		.credits = 0x1122,
-		.iomap_size = 0x81,
+		.iomap_size = 256,
 		.target_list = { 0x1718191a1b1c1d1e, 0x21222324, 64 },
 		.segment = { 0x3132333435363738, 0x41424344, 0x51525354 },
 	};
@@ -180,6 +180,118 @@ START_TEST(own_byte_order_is_known)
 
 	memcpy(&first, &one, 1);
 	ck_assert_int_eq(rsk_wire_host_big_endian(), first == 0);
+}
+END_TEST
+
+/* -- mappings ---------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	struct rsk_mapping mapping;
+	uint8_t little[WIRE_MAPPING_SIZE], big[WIRE_MAPPING_SIZE];
+} mappings[] = {
+	{ "no two bytes alike", { 0x4142434445464748, 0x1112131415161718, 0x21222324, 0x31323334 },
+	  { 0x48, 0x47, 0x46, 0x45, 0x44, 0x43, 0x42, 0x41,
+	    0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
+	    0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31 },
+	  { 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48,
+	    0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+	    0x21, 0x22, 0x23, 0x24, 0x31, 0x32, 0x33, 0x34 } },
+	{ "the end of a mapping", { 0, 0, 0, 0 }, { 0 }, { 0 } },
+};
+
+static void check_mapping_bytes(size_t row, bool owner_big_endian)
+{
+	const uint8_t *golden = owner_big_endian ? mappings[row].big : mappings[row].little;
+	uint8_t bytes[WIRE_MAPPING_SIZE + 1];
+
+	memset(bytes, 0xa5, sizeof(bytes));
+	rsk_wire_put_mapping(bytes, &mappings[row].mapping,
+			     owner_big_endian != rsk_wire_host_big_endian());
+	ck_assert_msg(!memcmp(bytes, golden, WIRE_MAPPING_SIZE), "%s, owner %s endian",
+		      mappings[row].name, owner_big_endian ? "big" : "little");
+	ck_assert_uint_eq(bytes[WIRE_MAPPING_SIZE], 0xa5);
+}
+
+START_TEST(mapping_is_written_in_the_byte_order_of_the_table_owner)
+{
+	for (size_t row = 0; row < COUNT(mappings); row++) {
+		check_mapping_bytes(row, false);
+		check_mapping_bytes(row, true);
+	}
+}
+END_TEST
+
+START_TEST(own_table_is_read_in_own_byte_order)
+{
+	for (size_t row = 0; row < COUNT(mappings); row++) {
+		const struct rsk_mapping *want = &mappings[row].mapping;
+		struct rsk_mapping got;
+
+		memset(&got, 0xa5, sizeof(got));
+		ck_assert_int_eq(rsk_wire_get_mapping(&got, rsk_wire_host_big_endian() ?
+						      mappings[row].big : mappings[row].little), 0);
+		ck_assert_uint_eq(got.offset, want->offset);
+		ck_assert_uint_eq(got.addr, want->addr);
+		ck_assert_uint_eq(got.key, want->key);
+		ck_assert_uint_eq(got.length, want->length);
+	}
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	struct rsk_mapping mapping;
+	int result;
+} claims[] = {
+	{ "one byte", { 0, 4096, 1, 1 }, 0 },
+	{ "the longest", { 0, 4096, 1, UINT32_MAX }, 0 },
+	{ "offsets that end at the top", { UINT64_MAX - 4096, 4096, 1, 4096 }, 0 },
+	{ "addresses that end at the top", { 0, UINT64_MAX - 4096, 1, 4096 }, 0 },
+	{ "an end, whatever is left there", { UINT64_MAX, UINT64_MAX, 1, 0 }, 0 },
+
+	{ "offsets whose end is no offset", { UINT64_MAX - 4095, 4096, 1, 4096 }, -EPROTO },
+	{ "offsets that wrap around", { UINT64_MAX, 4096, 1, 4096 }, -EPROTO },
+	{ "addresses that wrap around", { 0, UINT64_MAX, 1, 4096 }, -EPROTO },
+};
+
+START_TEST(mapping_that_wraps_around_is_refused)
+{
+	for (size_t i = 0; i < COUNT(claims); i++) {
+		uint8_t bytes[WIRE_MAPPING_SIZE];
+		struct rsk_mapping got;
+		int ret;
+
+		rsk_wire_put_mapping(bytes, &claims[i].mapping, false);
+		ret = rsk_wire_get_mapping(&got, bytes);
+		ck_assert_msg(ret == claims[i].result, "%s: %d", claims[i].name, ret);
+	}
+}
+END_TEST
+
+static const struct {
+	unsigned wanted, entries;    /* entries: what the table gets, and the peer is told */
+	uint8_t scaled;
+} tables[] = {
+	{ 0, 0, 0 }, { 1, 1, 1 }, { 127, 127, 127 }, { 128, 128, 128 },
+	{ 129, 256, 0x81 }, { 255, 256, 0x81 }, { 256, 256, 0x81 },
+	{ 257, 512, 0x82 }, { 512, 512, 0x82 }, { 10000, 10240, 0xa8 },
+	{ 32257, 32512, 0xff }, { 32512, 32512, 0xff },
+};
+
+START_TEST(size_of_a_table_is_rounded_up_to_what_one_byte_says)
+{
+	for (size_t i = 0; i < COUNT(tables); i++) {
+		struct rsk_hello hello = hello_a, got;
+		uint8_t bytes[WIRE_HELLO_SIZE];
+
+		hello.iomap_size = rsk_wire_iomap_size(tables[i].wanted);
+		ck_assert_uint_eq(hello.iomap_size, tables[i].entries);
+		rsk_wire_put_hello(bytes, &hello);
+		ck_assert_uint_eq(bytes[7], tables[i].scaled);
+		ck_assert_int_eq(get_hello(&got, bytes, sizeof(bytes)), 0);
+		ck_assert_uint_eq(got.iomap_size, tables[i].entries);
+	}
 }
 END_TEST
 
@@ -350,14 +462,14 @@ END_TEST
 static const struct {
 	uint8_t flags, iomap_size;   /* as they arrive */
 	bool big_endian, iomap;
-	uint8_t seen_size;
+	unsigned seen_size;
 } flags[] = {
 	{ 0x00, 0, false, false, 0 },
 	{ 0x01, 0, true, false, 0 },
 	{ 0x02, 0, false, true, 0 },
 	{ 0x03, 0, true, true, 0 },
-	{ 0x02, 0x81, false, true, 0x81 },
-	{ 0x03, 0xff, true, true, 0xff },
+	{ 0x02, 0x81, false, true, 256 },
+	{ 0x03, 0xff, true, true, 32512 },
 	/* Without the flag the size means nothing. */
 	{ 0x00, 7, false, false, 0 },
 	{ 0x01, 7, true, false, 0 },
@@ -408,6 +520,12 @@ int main(void)
 	tc = group(s, "entry");
 	tcase_add_test(tc, entry_is_written_in_the_byte_order_of_the_list_owner);
 	tcase_add_test(tc, own_byte_order_is_known);
+
+	tc = group(s, "mapping");
+	tcase_add_test(tc, mapping_is_written_in_the_byte_order_of_the_table_owner);
+	tcase_add_test(tc, own_table_is_read_in_own_byte_order);
+	tcase_add_test(tc, mapping_that_wraps_around_is_refused);
+	tcase_add_test(tc, size_of_a_table_is_rounded_up_to_what_one_byte_says);
 
 	tc = group(s, "message");
 	tcase_add_test(tc, message_is_made_of_operation_and_operand);
