@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The parts of rsk-stream: its command line (stream-options.c), its sockets (stream-net.c), moving bytes
- * through them (stream-transfer.c), the bytes that are verified (stream-pattern.c), its results
- * (stream-report.c), the series of tests (stream-main.c), and a test itself (rsk-stream.c). All but the last
- * fit other programs, too.
+ * The parts of rsk-stream and rsk-iostream: their command line (stream-options.c), their sockets
+ * (stream-net.c), moving bytes through them (stream-transfer.c), the bytes that are verified
+ * (stream-pattern.c), their results (stream-report.c), the series of tests (stream-main.c), and what
+ * differs: a test itself (rsk-stream.c, rsk-iostream.c).
  */
 #ifndef RSK_EXAMPLES_STREAM_H
 #define RSK_EXAMPLES_STREAM_H
@@ -26,6 +26,7 @@ struct program {
 	const char *name;
 	const char *does;   /* for the help */
 	const char *tests;  /* letters of -T that it knows */
+	int mappings;       /* that the peer may offer */
 };
 
 extern const struct program program;

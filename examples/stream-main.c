@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What such a program does: one test or the series, over one connection or two.
+ * What rsk-stream and rsk-iostream do alike: one test or the series, over one connection or two.
  */
 #include "rsk-stream.h"
 

@@ -75,6 +75,9 @@ static int set_options(int fd)
 	    set_option(fd, SOL_SOCKET, SO_RCVBUF, opt.buffer_bytes, "SO_RCVBUF") ||
 	    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"))
 		return -1;
+	if (program.mappings &&
+	    set_option(fd, SOL_RDMA, RDMA_IOMAPSIZE, program.mappings, "RDMA_IOMAPSIZE"))
+		return -1;
 	if (opt.sq_entries >= 0 &&
 	    set_option(fd, SOL_RDMA, RDMA_SQSIZE, opt.sq_entries, "RDMA_SQSIZE"))
 		return -1;

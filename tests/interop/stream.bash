@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 # shellcheck shell=bash
 #
-# Cases of tests/interop/run: rsk-stream and rstream. A program is 'rsk' or 'upstream'.
+# Cases of tests/interop/run: rsk-stream and rstream, rsk-iostream and riostream. A program is 'rsk' or
+# 'upstream'.
 # shellcheck disable=SC2034,SC2154 # variables are set there and for there
+
+rsk_program=rsk-stream upstream_program=rstream
+
+directly() {            # FUNCTION...: with the programs that write to each other's memory
+    rsk_program=rsk-iostream upstream_program=riostream
+    "$@"
+}
 
 stream_command() {      # PROGRAM OPTION...: sets command
     case $1 in
-    rsk) command=("$programs/rsk-stream" "${rsk_options[@]}" "${@:2}") ;;
-    upstream) command=(rstream "${upstream_options[@]}" "${@:2}") ;;
+    rsk) command=("$programs/$rsk_program" "${rsk_options[@]}" "${@:2}") ;;
+    upstream) command=("$upstream_program" "${upstream_options[@]}" "${@:2}") ;;
     esac
 }
 
@@ -114,7 +122,7 @@ peer_is_killed() {      # SERVER CLIENT OPTION...
     kill -KILL "$killed"
     wait "$pid" || status=$?
     [[ $status -eq 1 ]] || fail "the exit status of rsk-stream is $status"
-    grep -q "^rsk-stream: .*$address" "$log" || fail 'rsk-stream did not say what happened'
+    grep -q "^$rsk_program: .*$address" "$log" || fail "$rsk_program did not say what happened"
 }
 
 rsk_is_refused() {
@@ -170,6 +178,40 @@ stream_pair_cases() {   # TITLE SERVER CLIENT
     check "stream-$title-upstream-4-mb" 120 with_upstream '-B 4194304' '' "${sized[@]}"
     check "stream-$title-upstream-not-inline" 120 with_upstream '' inline_default=0 "${sized[@]}"
     check "stream-$title-upstream-256-inline" 120 with_upstream '' inline_default=256 "${sized[@]}"
+}
+
+# Of less than 16 bytes riostream has too small a buffer for its own first message.
+iostream_pair_cases() { # TITLE SERVER CLIENT
+    local title=$1 ends=("$2" "$3") mode name options letter
+    local sizes='16 63 64 65 1000 2048 2049 65535 65536 65537 1048576' some='64 2049 65537 1048576'
+    local small='sqsize_default=16 rqsize_default=16 inline_default=0'
+    for mode in default a b n v 'b v'; do
+        name=iostream-$title-${mode// } options=()
+        for letter in ${mode#default}; do
+            options+=(-T "$letter")
+        done
+        check "$name" 180 directly stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
+    done
+    check "iostream-$title-ipv6" 120 over_ipv6 directly stream_sizes "${ends[@]}" "$some" -T v
+    check "iostream-$title-series" 300 directly stream "${ends[@]}" 8
+    [[ $control ]] ||
+        check "iostream-$title-rsk-not-inline" 120 with_rsk '--sq 16 --rq 16 --inline 0' \
+            directly stream_sizes "${ends[@]}" "$some" -T v
+    check "iostream-$title-upstream-small" 120 with_upstream '' "$small" \
+        directly stream_sizes "${ends[@]}" "$some" -T v
+}
+
+iostream_cases() {
+    if [[ $control ]]; then
+        iostream_pair_cases control upstream upstream
+        return
+    fi
+    iostream_pair_cases to-rsk rsk upstream
+    iostream_pair_cases from-rsk upstream rsk
+    check iostream-rsk-verify 120 directly stream_sizes rsk rsk '1 2 64 2049 65537 1048576' --verify
+    check iostream-rsk-every-size 300 directly stream rsk rsk 66 -S all
+    check iostream-killed-client 120 directly peer_is_killed rsk upstream -C 100000000
+    check iostream-killed-server 120 directly peer_is_killed upstream rsk -C 1 -I 100000000
 }
 
 stream_cases() {
