@@ -18,6 +18,7 @@
 
 #include "epoll.h"
 #include "fdtab.h"
+#include "knobs.h"
 #include "log.h"
 #include "sock.h"
 #include "stream.h"
@@ -63,9 +64,11 @@ static void forget_parent(void)
 	rsk_device_forget();
 }
 
-static void watch_fork(void)
+static void start_process(void)
 {
 	pthread_atfork(NULL, NULL, forget_parent);
+	/* All settings, before anything is logged. */
+	(void)rsk_knob_value(RSK_KNOB_LOG);
 }
 
 /* As the kernel does for TCP: what was accepted is delivered even when the program ends. */
@@ -132,7 +135,7 @@ int rsk_socket(int domain, int type, int protocol)
 	if (protocol && protocol != IPPROTO_TCP)
 		return (int)result(-EPROTONOSUPPORT);
 
-	pthread_once(&once, watch_fork);
+	pthread_once(&once, start_process);
 	ret = rsk_cm_start();
 	if (ret)
 		return (int)result(ret);

@@ -11,12 +11,12 @@
 
 #include <rdma/rdma_cma.h>
 
+#include "knobs.h"
 #include "log.h"
 #include "sock.h"
 #include "stream.h"
 
 enum {
-	CONNECT_LIMIT_MS = 30000,    /* from the first step to the last, either side */
 	RESOLVE_MS = 1000,           /* the first attempt; doubled for each further one */
 	REJECTED_NO_LISTENER = 8,    /* IB's reason code "invalid service id" */
 };
@@ -127,6 +127,12 @@ static int fail(struct rsk_sock *sk, int err, const char *what)
 	rsk_sock_fail(sk, err, "%s", what);
 	rsk_unlock(&sk->lock);
 	return -err;
+}
+
+/* From the first step to the last, either side. */
+static unsigned connect_limit_ms(void)
+{
+	return (unsigned)rsk_knob_value(RSK_KNOB_CONNECT_TIMEOUT) * 1000;
 }
 
 static unsigned attempt_ms(const struct rsk_cm *cm)
@@ -332,7 +338,7 @@ static int fail_event(struct rsk_sock *sk, enum rsk_cm_event event, int status)
 {
 	switch (event) {
 	case RSK_CM_TIMED_OUT:
-		return fail(sk, ETIMEDOUT, "no answer within 30 s");
+		return fail(sk, ETIMEDOUT, "no answer within the connect time limit");
 	case RSK_CM_REJECTED:
 		return fail(sk, ECONNREFUSED, status == REJECTED_NO_LISTENER ?
 			    "refused: nobody listens there" : "refused by the listener");
@@ -427,7 +433,7 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 
 void rsk_cm_admit(struct rsk_sock *child)
 {
-	rsk_timer_start(&child->cm.limit, CONNECT_LIMIT_MS, limit_passed);
+	rsk_timer_start(&child->cm.limit, connect_limit_ms(), limit_passed);
 	dispatch(child, RSK_CM_ADMIT, NULL);
 }
 
@@ -580,7 +586,7 @@ static int run_connect(void *arg)
 	if (ret)
 		fail(sk, -ret, "no RDMA device leads to this address");
 	else
-		rsk_timer_start(&sk->cm.limit, CONNECT_LIMIT_MS, limit_passed);
+		rsk_timer_start(&sk->cm.limit, connect_limit_ms(), limit_passed);
 	return ret;
 }
 

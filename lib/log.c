@@ -2,35 +2,22 @@
 /* Log lines to stderr: see log.h. */
 #include "log.h"
 
-#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-static const char *const names[] = { "off", "error", "warn", "info", "debug" };
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static unsigned threshold = RSK_LOG_WARN;
+const char *const rsk_log_names[] = { "off", "error", "warn", "info", "debug", NULL };
 
-static void read_threshold(void)
+static atomic_uint threshold = RSK_LOG_WARN;
+
+void rsk_log_set_level(enum rsk_log_level level)
 {
-	const char *want = getenv("RSK_LOG");
-
-	if (!want)
-		return;
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!strcmp(want, names[i])) {
-			threshold = i;
-			return;
-		}
-	}
-	fprintf(stderr, "rsk: RSK_LOG=%s is none of off, error, warn, info, debug; using warn\n", want);
+	atomic_store_explicit(&threshold, level, memory_order_relaxed);
 }
 
 bool rsk_log_on(enum rsk_log_level level)
 {
-	pthread_once(&once, read_threshold);
-	return level <= threshold;
+	return level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 void rsk_log(enum rsk_log_level level, const char *fmt, ...)
@@ -44,5 +31,5 @@ void rsk_log(enum rsk_log_level level, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	/* One call, so that lines of several threads do not mix. */
-	fprintf(stderr, "rsk: %s: %s\n", names[level], line);
+	fprintf(stderr, "rsk: %s: %s\n", rsk_log_names[level], line);
 }

@@ -11,20 +11,19 @@
 
 #include <rsk/rsk.h>
 
+#include "knobs.h"
 #include "sock.h"
 
-enum {
-	DEFAULT_BUFFER = 128 << 10,
-	BUFFER_MIN = 4 << 10,
-	BUFFER_MAX = 16 << 20,
-};
-
-const struct rsk_options rsk_options_default = {
-	.sq_size = 384,
-	.rq_size = 384,
-	.inline_size = 64,
-	.sndbuf = DEFAULT_BUFFER,
-};
+void rsk_options_init(struct rsk_options *options)
+{
+	*options = (struct rsk_options){
+		.sq_size = rsk_knob_value(RSK_KNOB_SQSIZE),
+		.rq_size = rsk_knob_value(RSK_KNOB_RQSIZE),
+		.inline_size = rsk_knob_value(RSK_KNOB_INLINE),
+		.sndbuf = rsk_knob_value(RSK_KNOB_WMEM),
+		.rcvbuf = rsk_knob_value(RSK_KNOB_MEM),
+	};
+}
 
 enum kind { BOOL, NUMBER, BUFFER, TABLE, TIME, LINGER, COMPUTED };
 
@@ -92,9 +91,9 @@ static bool too_late(const struct rsk_sock *sk, enum until until)
 /* As Linux: the caller's value is doubled, and clipped without complaint. */
 static int buffer_size(int value)
 {
-	if (value < BUFFER_MIN / 2)
-		return BUFFER_MIN;
-	return value > BUFFER_MAX / 2 ? BUFFER_MAX : value * 2;
+	if (value < RSK_BUFFER_MIN / 2)
+		return RSK_BUFFER_MIN;
+	return value > RSK_BUFFER_MAX / 2 ? RSK_BUFFER_MAX : value * 2;
 }
 
 static int set_number(const struct option *option, int *member, int value)
@@ -187,7 +186,7 @@ static int get_number(struct rsk_sock *sk, const struct option *option, const in
 	if (option->kind == COMPUTED)
 		return compute(sk, option);
 	if (option->kind == BUFFER && !*member)
-		return DEFAULT_BUFFER;
+		return RSK_BUFFER_DEFAULT;
 	/* Once there is a QP, what it can really do. */
 	if (option->level == SOL_RDMA && option->name == RDMA_INLINE && sk->qp.qp)
 		return (int)sk->qp.max_inline;

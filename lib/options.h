@@ -10,6 +10,13 @@
 
 struct rsk_sock;
 
+enum {
+	RSK_BUFFER_DEFAULT = 128 << 10,
+	RSK_BUFFER_MIN = 4 << 10,
+	RSK_BUFFER_MAX = 16 << 20,
+	RSK_KEEPCNT_MAX = 127,
+};
+
 struct rsk_options {
 	int sq_size, rq_size;        /* entries */
 	int inline_size;             /* bytes */
@@ -21,7 +28,8 @@ struct rsk_options {
 	struct timeval rcvtimeo, sndtimeo;
 };
 
-extern const struct rsk_options rsk_options_default;
+/* What a new socket has. */
+void rsk_options_init(struct rsk_options *options);
 
 /* Under the state lock. 0 or -errno. */
 int rsk_option_set(struct rsk_sock *sk, int level, int name, const void *value, socklen_t len);

@@ -12,12 +12,9 @@
 #include <time.h>
 
 #include "fdtab.h"
+#include "knobs.h"
 #include "log.h"
 #include "stream.h"
-
-enum {
-	DRAIN_LIMIT_MS = 10000,      /* how long a closed socket may take to send what it holds */
-};
 
 /* Closed sockets that the engine still has to finish. */
 static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -45,7 +42,7 @@ struct rsk_sock *rsk_sock_new(int domain)
 	sk->domain = domain;
 	sk->ready.fd = -1;
 	sk->state = RSK_IDLE;
-	sk->options = rsk_options_default;
+	rsk_options_init(&sk->options);
 	sk->local.ss_family = (sa_family_t)domain;
 	sk->close_work.fn = run_close;
 	sk->hang_up_work.fn = run_hang_up;
@@ -150,6 +147,12 @@ static void finish_close(struct rsk_sock *sk)
 	pthread_mutex_unlock(&closing_lock);
 }
 
+/* How many seconds a closed socket may take to send what it holds. */
+static unsigned drain_time(void)
+{
+	return (unsigned)rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT);
+}
+
 static bool drained(struct rsk_sock *sk)
 {
 	bool done;
@@ -179,8 +182,8 @@ static void drain_too_long(struct rsk_timer *timer)
 		(struct rsk_sock *)((char *)timer - offsetof(struct rsk_sock, drain_limit));
 	char peer[64];
 
-	rsk_log(RSK_LOG_WARN, "closed socket to %s: the peer did not take what was sent within %d s; "
-		"dropped", rsk_sock_name(&sk->peer, peer), DRAIN_LIMIT_MS / 1000);
+	rsk_log(RSK_LOG_WARN, "closed socket to %s: the peer did not take what was sent within %u s; "
+		"dropped", rsk_sock_name(&sk->peer, peer), drain_time());
 	finish_close(sk);
 }
 
@@ -195,7 +198,7 @@ static int close_on_engine(void *arg)
 		rsk_sock_set_nonblock(sk, true);
 		rsk_unlock(&sk->lock);
 		if (!drained(sk)) {
-			rsk_timer_start(&sk->drain_limit, DRAIN_LIMIT_MS, drain_too_long);
+			rsk_timer_start(&sk->drain_limit, drain_time() * 1000, drain_too_long);
 			rsk_io_start(&sk->drain_io, sk->qp.channel->fd, drain_io);
 			return 0;
 		}
@@ -276,7 +279,7 @@ void rsk_sock_close_all(void)
 
 	rsk_fd_each(close_one);
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += DRAIN_LIMIT_MS / 1000 + 1;
+	until.tv_sec += drain_time() + 1;
 	pthread_mutex_lock(&closing_lock);
 	while (closing && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
 		;

@@ -7,11 +7,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <time.h>
 
-#include "log.h"
+#include "knobs.h"
 #include "stream.h"
 
 enum {
@@ -302,31 +300,10 @@ int64_t rsk_deadline_of(const struct timespec *limit)
 	return rsk_now() + limit->tv_sec * INT64_C(1000000000) + limit->tv_nsec;
 }
 
-/* How long a blocking call polls before it sleeps: as long as a sleep and a wake-up take. */
-static int64_t spin_ns = 10000;
-
-static void read_spin(void)
-{
-	const char *us = getenv("RSK_POLLING_TIME");
-	char *end;
-	unsigned long value;
-
-	if (!us || !*us)
-		return;
-	value = strtoul(us, &end, 10);
-	if (*end || value > 1000000)
-		rsk_log(RSK_LOG_WARN, "RSK_POLLING_TIME=%s is not a number of us up to 1000000; using %d",
-			us, (int)(spin_ns / 1000));
-	else
-		spin_ns = (int64_t)value * 1000;
-}
-
+/* By default as long as a sleep and a wake-up take. */
 int64_t rsk_spin_ns(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, read_spin);
-	return spin_ns;
+	return rsk_knob_value(RSK_KNOB_POLLING_TIME) * INT64_C(1000);
 }
 
 static bool spin(struct rsk_sock *sk, bool (*look)(struct rsk_sock *))

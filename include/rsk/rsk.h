@@ -130,7 +130,8 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  * @addr:    its address
  * @addrlen: bytes of @addr
  *
- * Address and route are resolved again and again within the connect time limit (30 s). Returns 0,
+ * Address and route are resolved again and again within the connect time limit (30 s; the setting
+ * connect_timeout). Returns 0,
  * or -1 with errno:
  *   EINPROGRESS      O_NONBLOCK, or SO_SNDTIMEO passed: under way. When it is decided, rsk_poll() reports
  *                    POLLOUT and the descriptor itself becomes readable; then SO_ERROR tells how
