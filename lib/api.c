@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "epoll.h"
@@ -26,8 +27,9 @@
 
 enum {
 	BACKLOG_MAX = 4096,
-	SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE,
-	RECV_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK | MSG_WAITALL,
+	/* The last three say nothing to a stream, in Linux either. */
+	SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_EOR | MSG_CONFIRM | MSG_DONTROUTE,
+	RECV_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_CMSG_CLOEXEC,
 };
 
 static inline ssize_t result(ssize_t ret)
@@ -429,8 +431,9 @@ static inline ssize_t do_recv(int fd, const struct iovec *iov, ssize_t total, in
 
 	if (!sk)
 		return -1;
+	/* No urgent data is ever there. */
 	if (flags & ~RECV_FLAGS)
-		total = -EOPNOTSUPP;
+		return put(sk, flags & MSG_OOB ? -EINVAL : -EOPNOTSUPP);
 	if (total > 0) {
 		struct rsk_cursor to = { iov, 0, (size_t)total };
 
@@ -439,18 +442,21 @@ static inline ssize_t do_recv(int fd, const struct iovec *iov, ssize_t total, in
 	return put(sk, total);
 }
 
-static inline ssize_t check_buffer(const void *buf, size_t len)
+/* Nothing is stored with MSG_TRUNC. */
+static inline ssize_t check_buffer(const void *buf, size_t len, int flags)
 {
 	if (len > SSIZE_MAX)
 		return -EINVAL;
-	return buf || !len ? (ssize_t)len : -EFAULT;
+	if (!buf && len && !(flags & MSG_TRUNC))
+		return -EFAULT;
+	return (ssize_t)len;
 }
 
 ssize_t rsk_send(int fd, const void *buf, size_t len, int flags)
 {
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
 
-	return do_send(fd, &iov, check_buffer(buf, len), flags);
+	return do_send(fd, &iov, check_buffer(buf, len, 0), flags);
 }
 
 /* A destination is refused: on a connection that has one, and without a connection. */
@@ -519,7 +525,7 @@ ssize_t rsk_recv(int fd, void *buf, size_t len, int flags)
 {
 	struct iovec iov = { buf, len };
 
-	return do_recv(fd, &iov, check_buffer(buf, len), flags);
+	return do_recv(fd, &iov, check_buffer(buf, len, flags), flags);
 }
 
 ssize_t rsk_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
@@ -598,7 +604,7 @@ ssize_t rsk_iowrite(int fd, const void *buf, size_t count, off_t offset, int fla
 {
 	struct rsk_sock *sk = get(fd);
 	struct iovec iov = { (void *)(uintptr_t)buf, count };
-	ssize_t total = check_buffer(buf, count);
+	ssize_t total = check_buffer(buf, count, 0);
 
 	if (!sk)
 		return -1;
@@ -716,6 +722,27 @@ int rsk_fcntl(int fd, int cmd, ...)
 		ret = -EINVAL;
 	}
 	return (int)put(sk, ret);
+}
+
+static int ioctl_sock(struct rsk_sock *sk, unsigned long request, int *value)
+{
+	if (request == FIOCLEX || request == FIONCLEX)
+		return fcntl(sk->ready.fd, F_SETFD, request == FIOCLEX ? FD_CLOEXEC : 0) ? -errno : 0;
+	return value ? rsk_sock_ioctl(sk, request, value) : -EFAULT;
+}
+
+int rsk_ioctl(int fd, unsigned long request, ...)
+{
+	struct rsk_sock *sk = get(fd);
+	va_list args;
+	int *value;
+
+	if (!sk)
+		return -1;
+	va_start(args, request);
+	value = va_arg(args, int *);
+	va_end(args);
+	return (int)put(sk, ioctl_sock(sk, request, value));
 }
 
 int rsk_error(int fd, char *buf, size_t len)

@@ -161,8 +161,14 @@ static int retry_addr(struct rsk_sock *sk, const struct news *news)
 
 static int resolve_route(struct rsk_sock *sk, const struct news *news)
 {
+	int ret;
+
 	(void)news;
 	note_local_addr(sk);
+	if (sk->cm.nroutes) {
+		ret = rsk_cm_use_route(sk);
+		return ret ? fail(sk, -ret, "the device does not take the route that was set") : 0;
+	}
 	if (!rdma_resolve_route(sk->cm.id, (int)attempt_ms(&sk->cm)))
 		return 0;
 	return fail(sk, errno, "cannot resolve the route");
@@ -581,8 +587,10 @@ static int run_connect(void *arg)
 	int ret = need_id(sk);
 
 	sk->cm.attempts = 0;
-	if (!ret)
+	if (!ret) {
+		rsk_cm_set_tos(sk);
 		ret = resolve_addr(sk);
+	}
 	if (ret)
 		fail(sk, -ret, "no RDMA device leads to this address");
 	else

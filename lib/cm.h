@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include <infiniband/sa.h>
+
 #include "backlog.h"
 #include "progress.h"
 #include "wire.h"
@@ -82,6 +84,10 @@ const struct rsk_cm_rule *rsk_cm_rule(enum rsk_state state, enum rsk_cm_event ev
 const char *rsk_state_name(enum rsk_state state);
 const char *rsk_cm_event_name(enum rsk_cm_event event);
 
+enum {
+	RSK_CM_ROUTES = 2,           /* a path and its alternate */
+};
+
 /* A socket's part. Touched on the engine thread, except where said. */
 struct rsk_cm {
 	struct rdma_cm_id *id;       /* set once, under the state lock */
@@ -89,6 +95,8 @@ struct rsk_cm {
 	struct rsk_timer limit;
 	struct rsk_hello peer;
 	uint8_t responder_resources, initiator_depth;
+	struct ibv_path_data route[RSK_CM_ROUTES]; /* RDMA_ROUTE; until connecting under the state lock */
+	unsigned nroutes;
 
 	struct rsk_backlog backlog;  /* of a listener */
 	/* A child's listener, until it is established, and its place in the queue. */
@@ -107,6 +115,14 @@ int rsk_cm_listen(struct rsk_sock *sk, int backlog);
 int rsk_cm_connect(struct rsk_sock *sk);
 /* Answers a request: the backlog has room for it. Engine thread. */
 void rsk_cm_admit(struct rsk_sock *child);
+
+/* RDMA_ROUTE, cm_route.c. State lock held. 0 or -EINVAL. */
+int rsk_cm_set_route(struct rsk_sock *sk, const void *paths, size_t len);
+int rsk_cm_get_route(const struct rsk_sock *sk, void *paths, socklen_t *len);
+/* Gives the id the route that was set, and the type of service. Engine thread, connecting. */
+int rsk_cm_use_route(struct rsk_sock *sk);
+void rsk_cm_set_tos(struct rsk_sock *sk);
+
 /* Tells the peer that the connection is over. Engine thread. */
 void rsk_cm_hang_up(struct rsk_sock *sk);
 /* Gives back the QP and the id, closes a listener's children. Engine thread. */

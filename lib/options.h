@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Socket options: every one that a socket has is a row of the table in options.c. */
+/*
+ * Socket options: every one that a socket has is a row of the table in options.c. Where a TCP socket of
+ * Linux has it, it takes the same values and fails with the same errno. Also ioctl(2) requests.
+ */
 #ifndef RSK_OPTIONS_H
 #define RSK_OPTIONS_H
 
@@ -23,7 +26,10 @@ struct rsk_options {
 	int iomap_size;              /* entries of the table for the peer's mappings */
 	int sndbuf;                  /* bytes */
 	int rcvbuf;                  /* bytes; 0: segments start small and grow */
+	int rcvlowat;                /* bytes */
 	int reuseaddr, v6only, keepalive, oobinline, nodelay;
+	int broadcast, priority, cork, quickack, defer_accept; /* kept, without an effect */
+	int tos;                     /* of connections that this socket makes */
 	struct linger linger;
 	struct timeval rcvtimeo, sndtimeo;
 };
@@ -34,5 +40,8 @@ void rsk_options_init(struct rsk_options *options);
 /* Under the state lock. 0 or -errno. */
 int rsk_option_set(struct rsk_sock *sk, int level, int name, const void *value, socklen_t len);
 int rsk_option_get(struct rsk_sock *sk, int level, int name, void *value, socklen_t *len);
+
+/* A request that takes or gives an int. Under no lock. 0 or -errno. */
+int rsk_sock_ioctl(struct rsk_sock *sk, unsigned long request, int *value);
 
 #endif

@@ -305,6 +305,11 @@ int rsk_qp_mtu(struct rsk_qp *qp)
 static const uint64_t ctrl_wr_id = UINT64_C(1) << 63;
 static const uint64_t first_half_wr_id = UINT64_C(1) << 62;
 
+static inline uint64_t data_wr_id(uint32_t seq, uint32_t ring_position)
+{
+	return (uint64_t)(seq & 0xffff) << 32 | ring_position;
+}
+
 /* For iWARP: the write, if there is anything to write, then the message. Both are signalled: of an
  * unsignalled write, siw lends the memory to TCP, which may read it again after the message's completion. */
 static __attribute__((noinline)) int post_iwarp(struct rsk_qp *qp, struct ibv_sge *sge, int nsge,
@@ -366,7 +371,7 @@ static inline uint64_t note_send(struct rsk_qp *qp, unsigned *flags, uint32_t ri
 	if (*flags & RSK_POST_SIGNALLED)
 		atomic_store_explicit(&qp->signalled, seq, memory_order_relaxed);
 	atomic_store_explicit(&qp->posted, seq, memory_order_release);
-	return (uint64_t)(seq & 0xffff) << 32 | position;
+	return data_wr_id(seq, position);
 }
 
 int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
@@ -394,6 +399,29 @@ int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const st
 	if (!ret)
 		qp->ctrl_in_flight++;
 	return ret;
+}
+
+static int post_nothing(struct rsk_qp *qp, uint64_t wr_id)
+{
+	struct ibv_send_wr *bad, wr = {
+		.wr_id = wr_id,
+		.opcode = IBV_WR_RDMA_WRITE,
+		.send_flags = IBV_SEND_SIGNALED,
+	};
+
+	return -ibv_post_send(qp->qp, &wr, &bad);
+}
+
+int rsk_qp_mark(struct rsk_qp *qp)
+{
+	uint32_t seq = atomic_load_explicit(&qp->posted, memory_order_relaxed) + 1;
+
+	/* A full queue has a signalled one among its entries. */
+	if (rsk_qp_data_in_flight(qp) == qp->sq_size)
+		return 0;
+	atomic_store_explicit(&qp->signalled, seq, memory_order_relaxed);
+	atomic_store_explicit(&qp->posted, seq, memory_order_release);
+	return post_nothing(qp, data_wr_id(seq, qp->ring_posted));
 }
 
 static int errno_of(const struct rsk_qp *qp, enum ibv_wc_status status)
@@ -581,15 +609,9 @@ int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking)
 
 void rsk_qp_nudge(struct rsk_qp *qp)
 {
-	struct ibv_send_wr *bad, wr = {
-		.wr_id = ctrl_wr_id,
-		.opcode = IBV_WR_RDMA_WRITE,
-		.send_flags = IBV_SEND_SIGNALED,
-	};
-
 	/* Armed first. With all entries in use there are completions to come anyway. */
 	if (rsk_qp_arm(qp, RSK_CQ_TX) >= 0 && qp->ctrl_in_flight < RSK_QP_CTRL &&
-	    !ibv_post_send(qp->qp, &wr, &bad))
+	    !post_nothing(qp, ctrl_wr_id))
 		qp->ctrl_in_flight++;
 }
 

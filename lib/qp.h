@@ -163,6 +163,10 @@ static inline bool rsk_qp_completion_due(const struct rsk_qp *qp)
 	       (int32_t)(atomic_load_explicit(&qp->signalled, memory_order_relaxed) - qp->completed) > 0;
 }
 
+/* Asks for a completion of the data sent so far, most of which is not signalled, by a write of no bytes
+ * behind it. Both tx.lock and state lock held. 0 or -errno. */
+int rsk_qp_mark(struct rsk_qp *qp);
+
 /* Reaps up to RSK_QP_BATCH receive completions into @wc; returns how many. */
 int rsk_qp_poll_rx(struct rsk_qp *qp, struct ibv_wc wc[static RSK_QP_BATCH]);
 

@@ -149,10 +149,19 @@ static inline uint64_t rsk_rx_arrived(const struct rsk_sock *sk)
 	return sk->shut_by_peer ? sk->rx.end : sk->rx.credit.arrived;
 }
 
-/* Has data arrived that nobody has taken? State lock held. */
-static inline bool rsk_rx_has_data(const struct rsk_sock *sk)
+/* Bytes that have arrived and nobody has taken. State lock held. */
+static inline uint64_t rsk_rx_waiting(const struct rsk_sock *sk)
 {
-	return rsk_rx_arrived(sk) != atomic_load_explicit(&sk->rx.drained, memory_order_relaxed);
+	return rsk_rx_arrived(sk) - atomic_load_explicit(&sk->rx.drained, memory_order_relaxed);
+}
+
+/* Enough to read for SO_RCVLOWAT, or as much as the peer has room to send? State lock held. */
+static inline bool rsk_rx_readable(const struct rsk_sock *sk)
+{
+	uint64_t waiting = rsk_rx_waiting(sk);
+
+	return waiting >= (unsigned)sk->options.rcvlowat ||
+	       (waiting && sk->rx.credit.filling == sk->rx.credit.advertised);
 }
 
 /* Bytes that a write to a mapping could carry now, up to @want. State lock held. */

@@ -418,3 +418,32 @@ bool rsk_stream_drained(struct rsk_sock *sk)
 		return true;
 	return !(sk->tx.due & RSK_DUE_END) && !sk->qp.ctrl_in_flight;
 }
+
+static int unconfirmed(struct rsk_sock *sk, bool may_mark)
+{
+	struct rsk_qp *qp = &sk->qp;
+
+	rsk_stream_progress(sk);
+	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
+		return 0;
+	if (!rsk_qp_data_in_flight(qp))
+		return 0;
+	if (may_mark && !rsk_qp_completion_due(qp))
+		sent(sk, rsk_qp_mark(qp), "a mark");
+	return (int)(rsk_ring_used(&sk->tx.ring) + rsk_qp_data_in_flight(qp) * qp->max_inline);
+}
+
+int rsk_stream_unconfirmed(struct rsk_sock *sk)
+{
+	/* Without a mark the last small messages would be in flight for ever. Who sends at this moment
+	 * will have some signalled, sooner or later. */
+	bool turn = rsk_trylock(&sk->tx.lock);
+	int bytes;
+
+	rsk_lock(&sk->lock);
+	bytes = unconfirmed(sk, turn);
+	rsk_unlock(&sk->lock);
+	if (turn)
+		rsk_sock_give_turn(sk, &sk->tx.lock);
+	return bytes;
+}

@@ -57,6 +57,10 @@ bool rsk_stream_drained(struct rsk_sock *sk);
 /* May this socket send? 0, -EAGAIN (connecting), or the errno of the call. State lock held. */
 int rsk_stream_check_send(const struct rsk_sock *sk);
 
+/* Bytes that the peer's adapter has not confirmed. 0 is exact; otherwise it may be less, as of small messages
+ * only their number is known. Under no lock. */
+int rsk_stream_unconfirmed(struct rsk_sock *sk);
+
 /* @from and @to are not empty. */
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags);
 /* To the peer's mapping at @offset; see iomap.h. */

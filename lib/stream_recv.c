@@ -39,10 +39,16 @@ static int why_not(const struct rsk_sock *sk)
 	}
 }
 
+/* Has more arrived than the caller has seen? It holds rx.lock, too. State lock held. */
+static inline bool has_more(const struct rsk_sock *sk)
+{
+	return rsk_rx_arrived(sk) != sk->rx.seen;
+}
+
 /* 1: data is there. */
 static inline int check_state(struct rsk_sock *sk)
 {
-	return rsk_rx_has_data(sk) ? 1 : why_not(sk);
+	return has_more(sk) ? 1 : why_not(sk);
 }
 
 static bool can_recv(struct rsk_sock *sk)
@@ -50,7 +56,7 @@ static bool can_recv(struct rsk_sock *sk)
 	rsk_stream_progress(sk);
 	switch (sk->state) {
 	case RSK_CONNECTED:
-		return rsk_rx_has_data(sk) || sk->shut_by_peer || sk->shut_rd || sk->closed;
+		return has_more(sk) || sk->shut_by_peer || sk->shut_rd || sk->closed;
 	case RSK_RESOLVE_ADDR:
 	case RSK_RESOLVE_ROUTE:
 	case RSK_CONNECTING:
@@ -90,7 +96,7 @@ static inline int look_for_data(struct rsk_sock *sk, int flags, int64_t *deadlin
 
 	rsk_lock(&sk->lock);
 	rsk_stream_progress(sk);
-	if (!rsk_rx_has_data(sk))
+	if (!has_more(sk))
 		ret = wait_for_data(sk, flags, deadline);
 	if (ret != -EAGAIN) {
 		/* Whoever waited has been answered: also by the end, which is there for ever. */
@@ -147,6 +153,16 @@ static __attribute__((noinline)) void give_back(struct rsk_sock *sk, uint32_t se
 	rsk_unlock(&sk->lock);
 }
 
+/* All that was seen is taken, @done bytes so far. Is it enough, or all that there is room for? */
+static inline bool enough(const struct rsk_sock *sk, ssize_t done, uint32_t segment, int flags)
+{
+	/* What was peeked at stays, and the peer has no room for more. */
+	if (flags & MSG_PEEK && segment - sk->rx.place.segment == RSK_SEGMENTS)
+		return true;
+	return !(flags & MSG_WAITALL) &&
+	       done >= __atomic_load_n(&sk->options.rcvlowat, __ATOMIC_RELAXED);
+}
+
 ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 {
 	struct rsk_rx *rx = &sk->rx;
@@ -167,8 +183,7 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 		uint32_t used_up = place.segment;
 
 		if (!len) {
-			/* All that was seen is taken; wait for more only when asked to. */
-			if (!done || (flags & MSG_WAITALL && !(flags & MSG_PEEK)))
+			if (!done || !enough(sk, done, place.segment, flags))
 				ret = look_for_data(sk, flags, &deadline);
 			else if (!looked)
 				ret = look_once_more(sk);
@@ -183,7 +198,10 @@ ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 			len = place.left;
 		if (len > to->left)
 			len = to->left;
-		rsk_cursor_scatter(to, place.at, len);
+		if (flags & MSG_TRUNC)
+			to->left -= len;
+		else
+			rsk_cursor_scatter(to, place.at, len);
 		done += (ssize_t)len;
 		position += len;
 		place.at += len;

@@ -56,7 +56,7 @@ static short stream_mask(struct rsk_sock *sk)
 
 	if (read_ended)
 		mask |= POLLIN | POLLRDNORM | POLLRDHUP;
-	else if (rsk_rx_has_data(sk))
+	else if (rsk_rx_readable(sk))
 		mask |= POLLIN | POLLRDNORM;
 	if (write_ended || rsk_stream_writable(sk))
 		mask |= POLLOUT | POLLWRNORM;

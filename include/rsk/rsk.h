@@ -40,8 +40,8 @@
 extern "C" {
 #endif
 
-/* Socket options of level SOL_RDMA, with upstream's values. All take an int, in the unit named, and
- * can be set until connecting or listening; accepted sockets inherit them from their listener. */
+/* Socket options of level SOL_RDMA, with upstream's values. All but the last take an int, in the unit named.
+ * They can be set until connecting or listening; accepted sockets inherit the ints of their listener. */
 #ifndef SOL_RDMA
 #define SOL_RDMA 0x10000
 enum {
@@ -50,6 +50,8 @@ enum {
 	RDMA_INLINE = 2,    /* largest inline send, bytes: 0 .. what the device can, default 64 */
 	RDMA_IOMAPSIZE = 3, /* mappings that the peer may offer (rsk_iomap), entries: 0 .. 32512, above 128
 			     * rounded up to a multiple of 256; default 0 */
+	RDMA_ROUTE = 4,     /* struct ibv_path_data[] of <infiniband/sa.h>, 1 or 2: the path to connect over;
+			     * when connected, the path in use, if the device keeps one */
 };
 #endif
 
@@ -170,9 +172,9 @@ int rsk_shutdown(int fd, int how);
 /**
  * rsk_close - close the descriptor.
  *
- * Returns at once; what was sent still goes out, for at most 10 s, in the background (and at exit(3),
- * which waits for it). Unread data is dropped. Calls of other threads on the socket return.
- * Connections of a listener that nobody accepted are closed too. Returns 0, or -1 with EBADF.
+ * Returns at once; what was sent still goes out, for at most 10 s (the setting close_timeout), in the
+ * background (and at exit(3), which waits for it). Unread data is dropped. Calls of other threads on the
+ * socket return. Connections of a listener that nobody accepted are closed too. Returns 0, or -1 with EBADF.
  * Source: POSIX close().
  */
 int rsk_close(int fd);
@@ -181,7 +183,8 @@ int rsk_close(int fd);
  * rsk_send - send bytes.
  * @buf:   not kept: may be reused on return
  * @len:   bytes; 0 returns 0 and sends nothing
- * @flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint); others fail with EOPNOTSUPP
+ * @flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint); MSG_EOR, MSG_CONFIRM and MSG_DONTROUTE mean
+ *         nothing; others fail with EOPNOTSUPP
  *
  * Returns the bytes accepted: all of them when blocking (fewer only if a signal, a time limit or a
  * failure came in between), as many as there was room for otherwise. Or -1 with errno:
@@ -227,14 +230,16 @@ ssize_t rsk_writev(int fd, const struct iovec *iov, int iovcnt);
 /**
  * rsk_recv - receive bytes.
  * @len:   room at @buf, bytes; 0 returns 0 at once
- * @flags: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_NOSIGNAL; others fail with EOPNOTSUPP
+ * @flags: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL; MSG_TRUNC: drop the bytes instead of storing them (@buf may
+ *         be NULL); MSG_NOSIGNAL and MSG_CMSG_CLOEXEC mean nothing; others fail with EOPNOTSUPP
  *
- * Returns the bytes received: at least one when blocking, all of @len with MSG_WAITALL (fewer only if
- * a signal, a time limit, a failure or the end came in between; MSG_PEEK never waits for more than
- * one). 0 at end of file: the peer shut down its sending direction and all of it was read, or this
+ * Returns the bytes received: when blocking at least one, or SO_RCVLOWAT, and all of @len with MSG_WAITALL
+ * (fewer only if a signal, a time limit, a failure or the end came in between, or, with MSG_PEEK, if the
+ * receive buffer is full). 0 at end of file: the peer shut down its sending direction and all of it was read, or this
  * side called rsk_shutdown(SHUT_RD). Or -1 with errno:
  *   EAGAIN      non-blocking, or SO_RCVTIMEO passed, and nothing has arrived
  *   ENOTCONN    not connected
+ *   EINVAL      MSG_OOB: there is no out-of-band data
  *   ECONNRESET  the peer died or gave up the connection without ending it in order
  *   ETIMEDOUT   the peer no longer answers
  *   EPROTO      the peer broke the protocol
@@ -456,26 +461,33 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
 /**
  * rsk_setsockopt - set an option.
  *
- *   level, name                  value               meaning
- *   SOL_SOCKET   SO_REUSEADDR    int                 bind to a port that an old connection still holds;
- *                                                    before binding
- *                SO_RCVBUF       int, bytes          receive buffer: doubled as in Linux, then fixed; before
- *                                                    connecting only. Not set, it grows with the traffic
- *                SO_SNDBUF       int, bytes          send buffer: doubled as in Linux; before connecting
- *                SO_RCVTIMEO     struct timeval      limit of a blocking receive or accept, 0 none
- *                SO_SNDTIMEO     struct timeval      limit of a blocking send or connect, 0 none
- *                SO_LINGER       struct linger       stored
- *                SO_KEEPALIVE    int                 stored
- *                SO_OOBINLINE    int                 stored
- *   IPPROTO_TCP  TCP_NODELAY     int                 stored: a send always leaves at once
- *   IPPROTO_IPV6 IPV6_V6ONLY     int                 before binding
- *   SOL_RDMA     RDMA_*          int                 see above; before connecting or listening
+ *   level, name                  value             meaning
+ *   SOL_SOCKET   SO_REUSEADDR    int               bind to a port that an old connection still holds;
+ *                                                  before binding
+ *                SO_RCVBUF       int, bytes        receive buffer: doubled as in Linux, then fixed; before
+ *                                                  connecting only. Not set, it grows with the traffic
+ *                SO_SNDBUF       int, bytes        send buffer: doubled as in Linux; before connecting
+ *                SO_RCVLOWAT     int, bytes        receive and POLLIN wait for this much, or as much as the
+ *                                                  receive buffer holds
+ *                SO_RCVTIMEO     struct timeval    limit of a blocking receive or accept, 0 none
+ *                SO_SNDTIMEO     struct timeval    limit of a blocking send or connect, 0 none
+ *                SO_LINGER       struct linger     stored
+ *   IPPROTO_IP   IP_TOS          int or octet      type of service of a connection to be made from here;
+ *   IPPROTO_IPV6 IPV6_TCLASS     int, -1 .. 255    without the two bits that are not the application's
+ *                IPV6_V6ONLY     int               before binding
+ *   SOL_RDMA     RDMA_*          see above         before connecting or listening
+ *
+ * Kept, without an effect: SO_KEEPALIVE, SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_NODELAY and TCP_CORK (a send always
+ * leaves at once), TCP_QUICKACK, TCP_DEFER_ACCEPT. TCP_MAXSEG takes 88 .. 32767 and changes nothing.
+ * TCP_CONGESTION is "rdma". SO_REUSEPORT, SO_DONTROUTE, SO_DEBUG (0) and SO_SNDLOWAT (1) can be set
+ * only to what they are. Buffers have defaults that a site sets: rsk-config(5).
  *
  * Returns 0, or -1 with errno:
- *   ENOPROTOOPT  unknown, or read-only
+ *   ENOPROTOOPT  unknown, read-only, or fixed at another value
  *   EINVAL       @optlen too short, value out of range, or too late
  *   EDOM         a time limit with microseconds out of range
- * Source: POSIX setsockopt(); rsocket API.
+ *   ENOENT       no such congestion control
+ * Source: POSIX setsockopt(); socket(7), ip(7), tcp(7); rsocket API.
  */
 int rsk_setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen);
 
@@ -484,17 +496,40 @@ int rsk_setsockopt(int fd, int level, int optname, const void *optval, socklen_t
  * @optlen: in: room at @optval in bytes; out: bytes stored
  *
  * All of rsk_setsockopt(), and: SO_ERROR (the pending failure, which is cleared), SO_TYPE, SO_DOMAIN,
- * SO_PROTOCOL, SO_ACCEPTCONN, TCP_MAXSEG (RDMA path MTU, bytes). Returns 0, or -1 with ENOPROTOOPT, EINVAL.
- * Source: POSIX getsockopt().
+ * SO_PROTOCOL, SO_ACCEPTCONN, TCP_MAXSEG (RDMA path MTU, bytes), TCP_INFO (struct tcp_info: the state; of a
+ * connection the path MTU, the messages in flight as tcpi_unacked and how many may be as tcpi_snd_cwnd, the
+ * receive buffer; of a listener the connections to accept as tcpi_unacked; what RDMA does not tell is 0).
+ * Returns 0, or -1 with errno:
+ *   ENOPROTOOPT  unknown
+ *   EINVAL       *@optlen negative; RDMA_ROUTE: there is none, or it has not the room
+ * Source: POSIX getsockopt(); tcp(7).
  */
 int rsk_getsockopt(int fd, int level, int optname, void *optval, socklen_t *optlen);
 
 /**
  * rsk_fcntl - F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD, F_SETFD (FD_CLOEXEC).
  *
- * Returns the value asked for, or 0, or -1 with errno EINVAL for other commands. Source: POSIX fcntl().
+ * Returns the value asked for, or 0, or -1 with errno EINVAL for other commands: F_DUPFD among them, as a
+ * socket has one descriptor. Source: POSIX fcntl().
  */
 int rsk_fcntl(int fd, int cmd, ... /* int arg */);
+
+/**
+ * rsk_ioctl - FIONREAD, FIONBIO, SIOCOUTQ and other requests.
+ * @request: and what the int behind its argument is
+ *   FIONREAD, SIOCINQ  out: bytes that can be received now
+ *   SIOCOUTQ, TIOCOUTQ out: bytes sent that the peer's adapter has not confirmed, at most (a small message
+ *                      counts as the largest inline send); 0 when all was confirmed
+ *   FIONBIO            in: O_NONBLOCK on or off
+ *   SIOCATMARK         out: 0, as there is no out-of-band data
+ *   FIOCLEX, FIONCLEX  no argument: FD_CLOEXEC on or off
+ *
+ * Returns 0, or -1 with errno:
+ *   EINVAL  FIONREAD, SIOCOUTQ: the socket is listening
+ *   ENOTTY  another request
+ * Never blocks. Source: ioctl(2), tcp(7).
+ */
+int rsk_ioctl(int fd, unsigned long request, ... /* int *value */);
 
 /**
  * rsk_error - why the last operation on this socket failed, in words.

@@ -100,7 +100,7 @@ int socket_with(int family, const struct option *options)
 	int fd = rsk_socket(family, SOCK_STREAM, 0);
 
 	ck_assert_msg(fd >= 0, "rsk_socket: %s", strerror(errno));
-	for (const struct option *o = options; o && o->level; o++)
+	for (const struct option *o = options; o && (o->level || o->name); o++)
 		OK(rsk_setsockopt(fd, o->level, o->name, &o->value, sizeof(o->value)));
 	return fd;
 }

@@ -607,10 +607,9 @@ START_TEST(vectors_longer_than_a_result_can_tell_are_invalid)
 }
 END_TEST
 
-static const int send_flags[] = { MSG_OOB, MSG_PEEK, MSG_WAITALL, MSG_TRUNC, MSG_DONTROUTE, MSG_EOR,
-				  MSG_ERRQUEUE, MSG_CONFIRM, 1 << 30 };
-static const int recv_flags[] = { MSG_OOB, MSG_TRUNC, MSG_ERRQUEUE, MSG_MORE, MSG_DONTROUTE,
-				  1 << 30 };
+static const int send_flags[] = { MSG_OOB, MSG_PEEK, MSG_WAITALL, MSG_TRUNC, MSG_ERRQUEUE, MSG_FASTOPEN,
+				  1 << 28 };
+static const int recv_flags[] = { MSG_ERRQUEUE, MSG_MORE, MSG_DONTROUTE, 1 << 28 };
 
 START_TEST(unknown_flags_are_not_supported)
 {
@@ -631,6 +630,24 @@ START_TEST(unknown_flags_are_not_supported)
 		FAILS(rsk_recvmsg(p.a, &one_byte_msg, flags), EOPNOTSUPP);
 	}
 	ck_assert_int_eq(ready_now(p.b, POLLIN), 0);
+}
+END_TEST
+
+START_TEST(there_is_no_urgent_data_to_receive)
+{
+	struct pair p = pair_connected();
+
+	FAILS(rsk_recv(p.a, byte, 1, MSG_OOB), EINVAL);
+	FAILS(rsk_recv(p.a, byte, 1, MSG_OOB | MSG_DONTWAIT), EINVAL);
+}
+END_TEST
+
+START_TEST(flags_without_a_meaning_are_taken)
+{
+	struct pair p = pair_connected();
+
+	ck_assert_int_eq(rsk_send(p.a, "x", 1, MSG_EOR | MSG_CONFIRM | MSG_DONTROUTE | MSG_MORE), 1);
+	ck_assert_int_eq(rsk_recv(p.b, byte, 1, MSG_CMSG_CLOEXEC | MSG_NOSIGNAL), 1);
 }
 END_TEST
 
@@ -777,6 +794,8 @@ int main(void)
 	tcase_add_test(tc, vector_counts_are_checked);
 	tcase_add_test(tc, vectors_longer_than_a_result_can_tell_are_invalid);
 	tcase_add_test(tc, unknown_flags_are_not_supported);
+	tcase_add_test(tc, there_is_no_urgent_data_to_receive);
+	tcase_add_test(tc, flags_without_a_meaning_are_taken);
 	tcase_add_test(tc, destination_is_refused_on_a_connected_socket);
 	tcase_add_test(tc, control_data_is_not_supported);
 	tcase_add_test(tc, shutdown_knows_three_ways);

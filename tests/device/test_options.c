@@ -6,11 +6,17 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
+
+#include <infiniband/sa.h>
+#include <linux/sockios.h>
 
 #include "rawpeer.h"
 #include "stream.h"
+#include "task.h"
 
 /* -- options that are ints --------------------------------------------------------------------- */
 
@@ -30,7 +36,14 @@ static const struct {
 	{ SOL_SOCKET, SO_SNDBUF, UNSAID, 100000, 200000 },
 	{ SOL_SOCKET, SO_KEEPALIVE, 0, 1, 1 },
 	{ SOL_SOCKET, SO_OOBINLINE, 0, 1, 1 },
+	{ SOL_SOCKET, SO_RCVLOWAT, 1, 100, 100 },
+	{ SOL_SOCKET, SO_BROADCAST, 0, 1, 1 },
+	{ SOL_SOCKET, SO_PRIORITY, 0, 6, 6 },
+	{ IPPROTO_IP, IP_TOS, 0, 0x28, 0x28 },
 	{ IPPROTO_TCP, TCP_NODELAY, 0, 1, 1 },
+	{ IPPROTO_TCP, TCP_CORK, 0, 1, 1 },
+	{ IPPROTO_TCP, TCP_QUICKACK, 1, 0, 0 },
+	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, 0, 5, 5 },
 	{ SOL_RDMA, RDMA_SQSIZE, 384, 16, 16 },
 	{ SOL_RDMA, RDMA_SQSIZE, 384, 65534, 65534 },
 	{ SOL_RDMA, RDMA_RQSIZE, 384, 16, 16 },
@@ -63,11 +76,14 @@ END_TEST
 
 START_TEST(short_option_value_is_invalid)
 {
+	/* IP_TOS may be an octet. */
+	socklen_t len = ints[_i].level == IPPROTO_IP ? sizeof(int) : 1;
 	int fd = socket_with(AF_INET, NO_OPTIONS);
 	int before = get_option(fd, ints[_i].level, ints[_i].name);
 	char value[sizeof(int)] = "";
 
-	for (socklen_t len = 0; len < sizeof(value); len++)
+	FAILS(rsk_setsockopt(fd, ints[_i].level, ints[_i].name, value, 0), EINVAL);
+	for (; len < sizeof(value); len++)
 		FAILS(rsk_setsockopt(fd, ints[_i].level, ints[_i].name, value, len), EINVAL);
 	ck_assert_int_eq(get_option(fd, ints[_i].level, ints[_i].name), before);
 }
@@ -266,6 +282,7 @@ static const struct {
 	{ { SOL_SOCKET, SO_KEEPALIVE, 1 }, 1 },
 	{ { SOL_SOCKET, SO_OOBINLINE, 1 }, 1 },
 	{ { IPPROTO_TCP, TCP_NODELAY, 1 }, 1 },
+	{ { SOL_SOCKET, SO_RCVLOWAT, 4 }, 4 },
 	{ { SOL_RDMA, RDMA_SQSIZE, 64 }, 64 },
 	{ { SOL_RDMA, RDMA_RQSIZE, 64 }, 64 },
 	{ { SOL_RDMA, RDMA_INLINE, 32 }, 32 },
@@ -345,7 +362,7 @@ END_TEST
 static const struct option read_only[] = {
 	{ SOL_SOCKET, SO_ERROR, 0 }, { SOL_SOCKET, SO_TYPE, SOCK_STREAM },
 	{ SOL_SOCKET, SO_DOMAIN, AF_INET }, { SOL_SOCKET, SO_PROTOCOL, IPPROTO_TCP },
-	{ SOL_SOCKET, SO_ACCEPTCONN, 1 }, { IPPROTO_TCP, TCP_MAXSEG, 1024 },
+	{ SOL_SOCKET, SO_ACCEPTCONN, 1 }, { IPPROTO_TCP, TCP_INFO, 0 },
 };
 
 START_TEST(read_only_option_cannot_be_set)
@@ -358,9 +375,9 @@ START_TEST(read_only_option_cannot_be_set)
 END_TEST
 
 static const struct option unknown[] = {
-	{ SOL_SOCKET, SO_BROADCAST, 1 }, { SOL_SOCKET, 12345, 1 }, { SOL_SOCKET, -1, 1 },
-	{ SOL_SOCKET, SO_MARK, 1 }, { IPPROTO_TCP, TCP_CORK, 1 }, { IPPROTO_TCP, 12345, 1 },
-	{ IPPROTO_IP, IP_TTL, 1 }, { IPPROTO_IPV6, 12345, 1 }, { SOL_RDMA, 4, 1 },
+	{ SOL_SOCKET, SO_ZEROCOPY, 1 }, { SOL_SOCKET, 12345, 1 }, { SOL_SOCKET, -1, 1 },
+	{ SOL_SOCKET, SO_MARK, 1 }, { IPPROTO_TCP, TCP_ULP, 1 }, { IPPROTO_TCP, 12345, 1 },
+	{ IPPROTO_IP, IP_TTL, 1 }, { IPPROTO_IPV6, 12345, 1 }, { SOL_RDMA, 5, 1 },
 	{ SOL_RDMA, -1, 1 }, { 12345, 1, 1 }, { -1, 1, 1 },
 };
 
@@ -396,6 +413,261 @@ START_TEST(pending_error_is_cleared_by_reading_it)
 	wait_for(fd, POLLOUT);
 	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
 	ck_assert_int_eq(get_option(fd, SOL_SOCKET, SO_ERROR), 0);
+}
+END_TEST
+
+/* -- with an effect ---------------------------------------------------------------------------- */
+
+START_TEST(receive_waits_for_as_much_as_asked)
+{
+	struct pair p = pair_with(AF_INET, NO_OPTIONS, OPTIONS({ SOL_SOCKET, SO_RCVLOWAT, 6 }));
+	struct call receiving;
+	char got[16];
+
+	ck_assert_int_eq(rsk_send(p.a, "one", 3, 0), 3);
+	call_blocks(&receiving, call_recv, p.b);
+	ck_assert_int_eq(rsk_send(p.a, "two!", 4, 0), 4);
+	call_returns(&receiving);
+	ck_assert_int_eq(receiving.ret, 7);
+
+	/* Never for more than there is room for, and never without blocking. */
+	ck_assert_int_eq(rsk_send(p.a, "one", 3, 0), 3);
+	ck_assert_int_eq(rsk_recv(p.b, got, 3, 0), 3);
+	ck_assert_int_eq(rsk_send(p.a, "two", 3, 0), 3);
+	while (rsk_recv(p.b, got, sizeof(got), MSG_DONTWAIT | MSG_PEEK) < 0)
+		ck_assert_int_eq(errno, EAGAIN);
+	ck_assert_int_eq(rsk_recv(p.b, got, sizeof(got), MSG_DONTWAIT), 3);
+}
+END_TEST
+
+START_TEST(readiness_waits_for_as_much_as_asked)
+{
+	struct pair p = pair_with(AF_INET, NO_OPTIONS, OPTIONS({ SOL_SOCKET, SO_RCVLOWAT, 6 }));
+	const struct option one = { SOL_SOCKET, SO_RCVLOWAT, 1 };
+	struct call polling;
+
+	ck_assert_int_eq(rsk_send(p.a, "one", 3, 0), 3);
+	call_blocks(&polling, call_poll_in, p.b);
+	ck_assert_int_eq(rsk_send(p.a, "two", 3, 0), 3);
+	call_returns(&polling);
+	ck_assert_int_eq(call_recv(p.b), 6);
+
+	ck_assert_int_eq(rsk_send(p.a, "one", 3, 0), 3);
+	call_blocks(&polling, call_poll_in, p.b);
+	OK(rsk_setsockopt(p.b, one.level, one.name, &one.value, sizeof(one.value)));
+	call_returns(&polling);
+	ck_assert_int_eq(call_recv(p.b), 3);
+}
+END_TEST
+
+START_TEST(end_of_file_is_ready_however_much_is_asked)
+{
+	struct pair p = pair_with(AF_INET, NO_OPTIONS, OPTIONS({ SOL_SOCKET, SO_RCVLOWAT, 6 }));
+
+	ck_assert_int_eq(rsk_send(p.a, "one", 3, 0), 3);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	ck_assert_int_eq(call_recv(p.b), 3);
+	ck_assert_int_ne(wait_for(p.b, POLLIN) & POLLIN, 0);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(full_buffer_is_ready_however_much_is_asked)
+{
+	const struct option *most = OPTIONS({ SOL_SOCKET, SO_RCVLOWAT, -1 },
+					    { SOL_SOCKET, SO_RCVBUF, 8192 });
+	struct pair p = pair_with(AF_INET, NO_OPTIONS, most);
+	uint64_t sent = fill_send_side(p.a, 1);
+
+	ck_assert_int_ne(wait_for(p.b, POLLIN) & POLLIN, 0);
+	set_nonblocking(p.b, true);
+	ck_assert_int_eq(sent > 0 ? call_recv(p.b) : 0, 4096);
+}
+END_TEST
+
+START_TEST(information_follows_the_connection)
+{
+	struct pair p = pair_connected();
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	OK(rsk_getsockopt(p.a, IPPROTO_TCP, TCP_INFO, &info, &len));
+	ck_assert_uint_eq(len, sizeof(info));
+	ck_assert_uint_eq(info.tcpi_state, TCP_ESTABLISHED);
+	ck_assert_int_eq(info.tcpi_pmtu, get_option(p.a, IPPROTO_TCP, TCP_MAXSEG));
+	ck_assert_uint_eq(info.tcpi_snd_cwnd, 384);
+	ck_assert_uint_gt(info.tcpi_rcv_space, 0);
+	OK(rsk_shutdown(p.b, SHUT_WR));
+	check_end_of_file(p.a);
+	OK(rsk_getsockopt(p.a, IPPROTO_TCP, TCP_INFO, &info, &len));
+	ck_assert_uint_eq(info.tcpi_state, TCP_CLOSE_WAIT);
+}
+END_TEST
+
+START_TEST(type_of_service_connects)
+{
+	pair_close(pair_with(AF_INET, OPTIONS({ IPPROTO_IP, IP_TOS, 0x28 }), NO_OPTIONS));
+	if (have_family(AF_INET6))
+		pair_close(pair_with(AF_INET6, OPTIONS({ IPPROTO_IPV6, IPV6_TCLASS, 0x28 }), NO_OPTIONS));
+}
+END_TEST
+
+static socklen_t route_of(int fd, struct ibv_path_data paths[2])
+{
+	socklen_t len = 2 * sizeof(paths[0]);
+
+	OK(rsk_getsockopt(fd, SOL_RDMA, RDMA_ROUTE, paths, &len));
+	return len;
+}
+
+START_TEST(route_of_a_connection_can_be_used_for_another)
+{
+	int listening = listener(), fd = socket_with(AF_INET, NO_OPTIONS);
+	struct address there = local_address(listening);
+	struct ibv_path_data paths[2], again[2];
+	struct pair p = pair_on(listening);
+	socklen_t len = route_of(p.a, paths);
+
+	ck_assert_uint_eq(len, sizeof(paths[0]));
+	OK(rsk_setsockopt(fd, SOL_RDMA, RDMA_ROUTE, paths, len));
+	OK(rsk_connect(fd, &there.any, there.len));
+	check_connected(fd, accept_from(listening));
+	ck_assert_uint_eq(route_of(fd, again), len);
+	ck_assert_mem_eq(&again[0].path.dgid, &paths[0].path.dgid, sizeof(paths[0].path.dgid));
+}
+END_TEST
+
+START_TEST(settings_of_the_process_are_the_defaults)
+{
+	struct pair p;
+
+	/* This process has read none yet. */
+	setenv("RSK_SQSIZE_DEFAULT", "40", 1);
+	setenv("RSK_RQSIZE_DEFAULT", "50", 1);
+	setenv("RSK_MEM_DEFAULT", "8192", 1);
+	setenv("RSK_WMEM_DEFAULT", "16384", 1);
+	p = pair_connected();
+	ck_assert_int_eq(get_option(p.a, SOL_RDMA, RDMA_SQSIZE), 40);
+	ck_assert_int_eq(get_option(p.b, SOL_RDMA, RDMA_RQSIZE), 50);
+	ck_assert_int_eq(get_option(p.a, SOL_SOCKET, SO_RCVBUF), 8192);
+	ck_assert_int_eq(get_option(p.b, SOL_SOCKET, SO_SNDBUF), 16384);
+	stream_pass(p.a, p.b, &(struct stream){ .seed = 1, .bytes = 100 * KIB });
+}
+END_TEST
+
+/* -- requests ---------------------------------------------------------------------------------- */
+
+static int request(int fd, unsigned long what)
+{
+	int value = -1;
+
+	OK(rsk_ioctl(fd, what, &value));
+	return value;
+}
+
+static int counting;
+
+static bool bytes_waiting(long bytes)
+{
+	return request(counting, FIONREAD) == bytes;
+}
+
+static bool bytes_unconfirmed(long bytes)
+{
+	return request(counting, SIOCOUTQ) == bytes;
+}
+
+START_TEST(bytes_to_read_are_counted)
+{
+	struct pair p = pair_connected();
+
+	counting = p.b;
+	ck_assert_int_eq(request(p.b, FIONREAD), 0);
+	stream_send(p.a, &(struct stream){ .seed = 1, .bytes = 3000 });
+	wait_until(bytes_waiting, 3000, "bytes waiting");
+	stream_take(p.b, &(struct stream){ .seed = 1, .bytes = 1000 });
+	ck_assert_int_eq(request(p.b, FIONREAD), 2000);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	ck_assert_int_ne(wait_for(p.b, POLLRDHUP) & POLLRDHUP, 0);
+	ck_assert_int_eq(request(p.b, FIONREAD), 2000);
+}
+END_TEST
+
+START_TEST(bytes_on_their_way_are_counted_until_they_have_arrived)
+{
+	struct pair p = pair_connected();
+
+	counting = p.a;
+	ck_assert_int_eq(request(p.a, SIOCOUTQ), 0);
+	for (uint64_t bytes = 1; bytes < 100 * KIB; bytes *= 10) {
+		stream_pass(p.a, p.b, &(struct stream){ .seed = 1, .bytes = bytes });
+		wait_until(bytes_unconfirmed, 0, "bytes unconfirmed");
+	}
+	check_connected(p.a, p.b);
+}
+END_TEST
+
+START_TEST(bytes_that_are_not_confirmed_are_counted)
+{
+	struct raw r;
+	struct address there = raw_listen(&r);
+	int fd = connect_begun(&there, NO_OPTIONS);
+
+	raw_take_request(&r);
+	raw_accept(&r, &(struct flaw){ .deaf = true });
+	connect_finished(fd);
+	ck_assert_int_eq(request(fd, SIOCOUTQ), 0);
+	ck_assert_int_eq(rsk_send(fd, "12345", 5, 0), 5);
+	ck_assert_int_ge(request(fd, SIOCOUTQ), 5);
+	ck_assert_int_ge(request(fd, SIOCOUTQ), 5);
+}
+END_TEST
+
+START_TEST(listener_has_no_bytes_to_count)
+{
+	int fd = listener(), idle = socket_with(AF_INET, NO_OPTIONS), value;
+
+	FAILS(rsk_ioctl(fd, FIONREAD, &value), EINVAL);
+	FAILS(rsk_ioctl(fd, SIOCOUTQ, &value), EINVAL);
+	ck_assert_int_eq(request(idle, FIONREAD), 0);
+	ck_assert_int_eq(request(idle, SIOCOUTQ), 0);
+}
+END_TEST
+
+START_TEST(flags_can_be_switched_by_request)
+{
+	int fd = socket_with(AF_INET, NO_OPTIONS), on = 1, off = 0;
+
+	OK(rsk_ioctl(fd, FIONBIO, &on));
+	ck_assert_int_eq(rsk_fcntl(fd, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	OK(rsk_ioctl(fd, FIONBIO, &off));
+	ck_assert_int_eq(rsk_fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+	OK(rsk_ioctl(fd, FIOCLEX));
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	OK(rsk_ioctl(fd, FIONCLEX));
+	ck_assert_int_eq(fcntl(fd, F_GETFD), 0);
+	ck_assert_int_eq(request(fd, SIOCATMARK), 0);
+}
+END_TEST
+
+START_TEST(unknown_request_is_refused)
+{
+	int fd = socket_with(AF_INET, NO_OPTIONS), value = 77;
+
+	FAILS(rsk_ioctl(fd, 0x1234, &value), ENOTTY);
+	FAILS(rsk_ioctl(fd, FIONREAD, NULL), EFAULT);
+	FAILS(rsk_ioctl(-1, FIONREAD, &value), EBADF);
+	FAILS(rsk_ioctl(0, FIONREAD, &value), EBADF);
+	ck_assert_int_eq(value, 77);
+}
+END_TEST
+
+START_TEST(descriptor_cannot_be_duplicated)
+{
+	int fd = socket_with(AF_INET, NO_OPTIONS);
+
+	FAILS(rsk_fcntl(fd, F_DUPFD, 0), EINVAL);
+	FAILS(rsk_fcntl(fd, F_DUPFD_CLOEXEC, 0), EINVAL);
 }
 END_TEST
 
@@ -514,6 +786,27 @@ int main(void)
 	tcase_add_loop_test(tc, unknown_option_is_no_option, 0, COUNT(unknown));
 	tcase_add_test(tc, negative_room_for_an_option_is_invalid);
 	tcase_add_test(tc, pending_error_is_cleared_by_reading_it);
+
+	tc = group(s, "with an effect", 100);
+	tcase_add_test(tc, receive_waits_for_as_much_as_asked);
+	tcase_add_test(tc, readiness_waits_for_as_much_as_asked);
+	tcase_add_test(tc, end_of_file_is_ready_however_much_is_asked);
+	tcase_add_test(tc, full_buffer_is_ready_however_much_is_asked);
+	tcase_add_test(tc, information_follows_the_connection);
+	tcase_add_test(tc, type_of_service_connects);
+	/* Software verbs ask nobody for a route, and take none. */
+	if (!getenv("RSK_PRELOAD"))
+		tcase_add_test(tc, route_of_a_connection_can_be_used_for_another);
+	tcase_add_test(tc, settings_of_the_process_are_the_defaults);
+
+	tc = group(s, "requests", 100);
+	tcase_add_test(tc, bytes_to_read_are_counted);
+	tcase_add_test(tc, bytes_on_their_way_are_counted_until_they_have_arrived);
+	tcase_add_test(tc, bytes_that_are_not_confirmed_are_counted);
+	tcase_add_test(tc, listener_has_no_bytes_to_count);
+	tcase_add_test(tc, flags_can_be_switched_by_request);
+	tcase_add_test(tc, unknown_request_is_refused);
+	tcase_add_test(tc, descriptor_cannot_be_duplicated);
 
 	tc = group(s, "descriptor flags", 100);
 	tcase_add_test(tc, nonblocking_can_be_switched);

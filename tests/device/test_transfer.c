@@ -267,13 +267,70 @@ START_TEST(waitall_without_waiting_takes_what_is_there)
 }
 END_TEST
 
-START_TEST(peek_never_waits_for_all)
+static ssize_t call_peek_all_six(int fd)
+{
+	char got[6];
+	ssize_t n = rsk_recv(fd, got, sizeof(got), MSG_PEEK | MSG_WAITALL);
+
+	return n == 6 ? memcmp(got, "onetwo", 6) : n;
+}
+
+START_TEST(peek_waits_for_all_when_asked_to)
 {
 	struct pair p = pair_connected();
+	struct call peeking;
 	char got[16];
 
 	ck_assert_int_eq(rsk_send(p.a, "one", 3, 0), 3);
-	ck_assert_int_eq(rsk_recv(p.b, got, sizeof(got), MSG_PEEK | MSG_WAITALL), 3);
+	call_blocks(&peeking, call_peek_all_six, p.b);
+	ck_assert_int_eq(rsk_send(p.a, "two", 3, 0), 3);
+	call_returns(&peeking);
+	ck_assert_int_eq(peeking.ret, 0);
+	ck_assert_int_eq(rsk_recv(p.b, got, sizeof(got), 0), 6);
+}
+END_TEST
+
+START_TEST(peek_ends_with_what_the_buffer_holds)
+{
+	static char seen[MIB];
+	struct pair p = pair_with(AF_INET, NO_OPTIONS, OPTIONS({ SOL_SOCKET, SO_RCVBUF, 20000 }));
+	uint64_t sent = fill_send_side(p.a, 1);
+	ssize_t n = rsk_recv(p.b, seen, sizeof(seen), MSG_PEEK | MSG_WAITALL);
+
+	ck_assert_int_eq(n, 40000);
+	pattern_check(seen, n, 1, 0);
+	stream_take(p.b, &(struct stream){ .seed = 1, .bytes = sent });
+}
+END_TEST
+
+START_TEST(truncated_bytes_are_dropped_unread)
+{
+	struct pair p = pair_connected();
+	char got[16] = "";
+
+	ck_assert_int_eq(rsk_send(p.a, "0123456789", 10, 0), 10);
+	wait_for(p.b, POLLIN);
+	ck_assert_int_eq(rsk_recv(p.b, got, 4, MSG_PEEK | MSG_TRUNC), 4);
+	ck_assert_int_eq(rsk_recv(p.b, NULL, 4, MSG_TRUNC), 4);
+	ck_assert_int_eq(rsk_recv(p.b, got, 2, MSG_TRUNC), 2);
+	ck_assert_str_eq(got, "");
+	ck_assert_int_eq(rsk_recv(p.b, got, sizeof(got), 0), 4);
+	ck_assert_mem_eq(got, "6789", 4);
+}
+END_TEST
+
+START_TEST(many_bytes_can_be_dropped)
+{
+	const struct stream s = { .seed = 7, .bytes = MIB };
+	struct pair p = pair_connected();
+	struct stream_end sending;
+	uint8_t last;
+
+	stream_send_in_thread(&sending, p.a, &s);
+	ck_assert_int_eq(rsk_recv(p.b, NULL, MIB - 1, MSG_TRUNC | MSG_WAITALL), MIB - 1);
+	task_join(&sending.task);
+	ck_assert_int_eq(rsk_recv(p.b, &last, 1, 0), 1);
+	pattern_check(&last, 1, 7, MIB - 1);
 }
 END_TEST
 
@@ -520,7 +577,10 @@ int main(void)
 	tcase_add_test(tc, waitall_gathers_what_was_sent_in_pieces);
 	tcase_add_test(tc, waitall_returns_less_at_end_of_file);
 	tcase_add_test(tc, waitall_without_waiting_takes_what_is_there);
-	tcase_add_test(tc, peek_never_waits_for_all);
+	tcase_add_test(tc, peek_waits_for_all_when_asked_to);
+	tcase_add_test(tc, peek_ends_with_what_the_buffer_holds);
+	tcase_add_test(tc, truncated_bytes_are_dropped_unread);
+	tcase_add_test(tc, many_bytes_can_be_dropped);
 	tcase_add_test(tc, recvfrom_tells_who_sent);
 	tcase_add_test(tc, recvmsg_clears_what_a_stream_does_not_have);
 

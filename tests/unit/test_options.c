@@ -39,13 +39,24 @@ static const struct number_option {
 	{ OPTION(SOL_SOCKET, SO_SNDBUF), UNTIL_CONNECTING, 131072, 50000, 100000 },
 	{ OPTION(SOL_SOCKET, SO_KEEPALIVE), ALWAYS, 0, 1, 1 },
 	{ OPTION(SOL_SOCKET, SO_OOBINLINE), ALWAYS, 0, 1, 1 },
+	{ OPTION(SOL_SOCKET, SO_RCVLOWAT), ALWAYS, 1, 1000, 1000 },
+	{ OPTION(SOL_SOCKET, SO_SNDLOWAT), ALWAYS, 1, 1, 1 },
+	{ OPTION(SOL_SOCKET, SO_BROADCAST), ALWAYS, 0, 1, 1 },
+	{ OPTION(SOL_SOCKET, SO_PRIORITY), ALWAYS, 0, 6, 6 },
+	{ OPTION(SOL_SOCKET, SO_REUSEPORT), ALWAYS, 0, 0, 0 },
+	{ OPTION(SOL_SOCKET, SO_DONTROUTE), ALWAYS, 0, 0, 0 },
+	{ OPTION(SOL_SOCKET, SO_DEBUG), ALWAYS, 0, 0, 0 },
 	{ OPTION(SOL_SOCKET, SO_ERROR), READ_ONLY, 0, 1, 0 },
 	{ OPTION(SOL_SOCKET, SO_TYPE), READ_ONLY, SOCK_STREAM, 2, SOCK_STREAM },
 	{ OPTION(SOL_SOCKET, SO_DOMAIN), READ_ONLY, AF_INET6, AF_INET, AF_INET6 },
 	{ OPTION(SOL_SOCKET, SO_PROTOCOL), READ_ONLY, IPPROTO_TCP, 0, IPPROTO_TCP },
 	{ OPTION(SOL_SOCKET, SO_ACCEPTCONN), READ_ONLY, 0, 1, 0 },
 	{ OPTION(IPPROTO_TCP, TCP_NODELAY), ALWAYS, 0, 1, 1 },
-	{ OPTION(IPPROTO_TCP, TCP_MAXSEG), READ_ONLY, 2048, 512, 2048 },
+	{ OPTION(IPPROTO_TCP, TCP_MAXSEG), ALWAYS, 2048, 512, 2048 },
+	{ OPTION(IPPROTO_TCP, TCP_CORK), ALWAYS, 0, 1, 1 },
+	{ OPTION(IPPROTO_TCP, TCP_QUICKACK), ALWAYS, 1, 0, 0 },
+	{ OPTION(IPPROTO_TCP, TCP_DEFER_ACCEPT), ALWAYS, 0, 5, 5 },
+	{ OPTION(IPPROTO_IPV6, IPV6_TCLASS), ALWAYS, 0, 0x28, 0x28 },
 	{ OPTION(IPPROTO_IPV6, IPV6_V6ONLY), UNTIL_BOUND, 0, 1, 1 },
 	{ OPTION(SOL_RDMA, RDMA_SQSIZE), UNTIL_LISTENING, 384, 100, 100 },
 	{ OPTION(SOL_RDMA, RDMA_RQSIZE), UNTIL_LISTENING, 384, 200, 200 },
@@ -293,7 +304,25 @@ static const struct {
 	{ SOL_RDMA, RDMA_IOMAPSIZE, INT_MAX, -EINVAL, 0 },
 	{ SOL_RDMA, RDMA_IOMAPSIZE, -1, -EINVAL, 0 },
 
+	{ SOL_SOCKET, SO_RCVLOWAT, 0, 0, 1 },
+	{ SOL_SOCKET, SO_RCVLOWAT, -1, 0, INT_MAX },
+	{ SOL_SOCKET, SO_PRIORITY, -1, 0, -1 },
+	{ SOL_SOCKET, SO_SNDLOWAT, 2, -ENOPROTOOPT, 0 },
+	{ SOL_SOCKET, SO_REUSEPORT, 1, -ENOPROTOOPT, 0 },
+	{ SOL_SOCKET, SO_DONTROUTE, 1, -ENOPROTOOPT, 0 },
+	{ SOL_SOCKET, SO_DEBUG, 1, -ENOPROTOOPT, 0 },
+	{ IPPROTO_TCP, TCP_MAXSEG, 87, -EINVAL, 0 },
+	{ IPPROTO_TCP, TCP_MAXSEG, 32768, -EINVAL, 0 },
+	/* Two bits belong to the network. */
+	{ IPPROTO_IP, IP_TOS, 0x2b, 0, 0x28 },
+	{ IPPROTO_IP, IP_TOS, 0x1ff, 0, 0xfc },
+	{ IPPROTO_IPV6, IPV6_TCLASS, 0x2b, 0, 0x28 },
+	{ IPPROTO_IPV6, IPV6_TCLASS, -1, 0, 0 },
+	{ IPPROTO_IPV6, IPV6_TCLASS, -2, -EINVAL, 0 },
+	{ IPPROTO_IPV6, IPV6_TCLASS, 256, -EINVAL, 0 },
+
 	/* A flag is 0 or 1, whatever it was set to. */
+	{ IPPROTO_TCP, TCP_CORK, 2, 0, 1 },
 	{ SOL_SOCKET, SO_REUSEADDR, 0, 0, 0 },
 	{ SOL_SOCKET, SO_REUSEADDR, 2, 0, 1 },
 	{ SOL_SOCKET, SO_REUSEADDR, -1, 0, 1 },
@@ -324,7 +353,7 @@ START_TEST(flag_can_be_cleared)
 	for (size_t i = 0; i < COUNT(numbers); i++) {
 		struct rsk_sock *sk;
 
-		if (numbers[i].value != 1 || numbers[i].until == READ_ONLY)
+		if (numbers[i].value != 1 || numbers[i].initial || numbers[i].until == READ_ONLY)
 			continue;
 		sk = new_socket(AF_INET6);
 		set_number(sk, numbers[i].level, numbers[i].option, 1);
@@ -447,20 +476,21 @@ END_TEST
 
 /* -- lengths ----------------------------------------------------------------------------------- */
 
-/* Bytes that are a good value of any structure, and of any number. */
-static const union {
+/* Bytes that are a good value of any structure. */
+static const union some {
 	int number;
 	struct linger linger;
 	struct timeval time;
 	uint8_t room[64];
-} some = { .time = { 100, 0 } };
+} some = { .time = { 1, 0 } };
 
-static void check_set_lengths(const char *name, int level, int option, socklen_t size)
+static void check_set_lengths(const char *name, int level, int option, const union some *value,
+			      socklen_t size)
 {
 	for (socklen_t len = 0; len <= size + 8; len++) {
 		struct rsk_sock *sk = new_socket(AF_INET6);
 		struct rsk_options before = sk->options;
-		int ret = set_bytes(sk, level, option, some.room, len);
+		int ret = set_bytes(sk, level, option, value, len);
 
 		ck_assert_msg(ret == (len < size ? -EINVAL : 0), "%s, %u: %d", name, len, ret);
 		if (ret)
@@ -472,12 +502,15 @@ static void check_set_lengths(const char *name, int level, int option, socklen_t
 START_TEST(value_that_is_too_short_is_refused_at_every_length)
 {
 	for (size_t i = 0; i < COUNT(numbers); i++) {
+		union some value = { .number = numbers[i].value };
+
 		if (numbers[i].until != READ_ONLY)
-			check_set_lengths(numbers[i].name, numbers[i].level, numbers[i].option,
+			check_set_lengths(numbers[i].name, numbers[i].level, numbers[i].option, &value,
 					  sizeof(int));
 	}
 	for (size_t i = 0; i < COUNT(structs); i++)
-		check_set_lengths(structs[i].name, SOL_SOCKET, structs[i].option, structs[i].size);
+		check_set_lengths(structs[i].name, SOL_SOCKET, structs[i].option, &some,
+				  structs[i].size);
 }
 END_TEST
 
@@ -531,6 +564,112 @@ START_TEST(negative_room_is_refused)
 }
 END_TEST
 
+/* -- what is more than a number ---------------------------------------------------------------- */
+
+START_TEST(type_of_service_may_be_an_octet)
+{
+	struct rsk_sock *sk = new_socket(AF_INET);
+	uint8_t octet = 0x10, got = 0;
+
+	ck_assert_int_eq(set_bytes(sk, IPPROTO_IP, IP_TOS, &octet, 1), 0);
+	ck_assert_int_eq(get_number(sk, IPPROTO_IP, IP_TOS), 0x10);
+	ck_assert_int_eq(get_bytes(sk, IPPROTO_IP, IP_TOS, &got, 1), 1);
+	ck_assert_uint_eq(got, 0x10);
+	ck_assert_int_eq(set_bytes(sk, IPPROTO_IP, IP_TOS, &octet, 0), -EINVAL);
+	rsk_sock_unref(sk);
+}
+END_TEST
+
+START_TEST(congestion_control_has_one_name)
+{
+	struct rsk_sock *sk = new_socket(AF_INET);
+	char name[32];
+
+	memset(name, 0xa5, sizeof(name));
+	ck_assert_int_eq(get_bytes(sk, IPPROTO_TCP, TCP_CONGESTION, name, sizeof(name)), 16);
+	ck_assert_str_eq(name, "rdma");
+	ck_assert_int_eq(set_bytes(sk, IPPROTO_TCP, TCP_CONGESTION, "rdma", 4), 0);
+	ck_assert_int_eq(set_bytes(sk, IPPROTO_TCP, TCP_CONGESTION, "rdma", 5), 0);
+	ck_assert_int_eq(set_bytes(sk, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3), -ENOENT);
+	ck_assert_int_eq(set_bytes(sk, IPPROTO_TCP, TCP_CONGESTION, "", 0), -EINVAL);
+	rsk_sock_unref(sk);
+}
+END_TEST
+
+START_TEST(lingering_is_on_or_off)
+{
+	struct linger linger = { 5, 7 };
+	struct rsk_sock *sk = new_socket(AF_INET);
+
+	ck_assert_int_eq(set_bytes(sk, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	get_bytes(sk, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	ck_assert_int_eq(linger.l_onoff, 1);
+	ck_assert_int_eq(linger.l_linger, 7);
+	rsk_sock_unref(sk);
+}
+END_TEST
+
+START_TEST(route_that_was_set_is_read_back)
+{
+	struct ibv_path_data paths[RSK_CM_ROUTES] = { { .flags = 1 }, { .flags = 2 } }, got[3];
+	struct rsk_sock *sk = new_socket(AF_INET);
+	socklen_t one = sizeof(paths[0]);
+
+	memset(got, 0, sizeof(got));
+	ck_assert_int_eq(get_bytes(sk, SOL_RDMA, RDMA_ROUTE, got, sizeof(got)), -EINVAL);
+	ck_assert_int_eq(set_bytes(sk, SOL_RDMA, RDMA_ROUTE, paths, 0), -EINVAL);
+	ck_assert_int_eq(set_bytes(sk, SOL_RDMA, RDMA_ROUTE, paths, one - 1), -EINVAL);
+	ck_assert_int_eq(set_bytes(sk, SOL_RDMA, RDMA_ROUTE, got, 3 * one), -EINVAL);
+	ck_assert_int_eq(set_bytes(sk, SOL_RDMA, RDMA_ROUTE, paths, 2 * one), 0);
+	ck_assert_int_eq(get_bytes(sk, SOL_RDMA, RDMA_ROUTE, got, one - 1), -EINVAL);
+	ck_assert_int_eq(get_bytes(sk, SOL_RDMA, RDMA_ROUTE, got, 2 * one - 1), one);
+	ck_assert_int_eq(get_bytes(sk, SOL_RDMA, RDMA_ROUTE, got, 3 * one), 2 * one);
+	ck_assert_mem_eq(got, paths, sizeof(paths));
+	sk->state = RSK_CONNECTING;
+	ck_assert_int_eq(set_bytes(sk, SOL_RDMA, RDMA_ROUTE, paths, one), -EINVAL);
+	rsk_sock_unref(sk);
+}
+END_TEST
+
+/* The states of a connection that the application sees, as TCP names them. */
+static const struct {
+	enum rsk_state state;
+	bool shut_wr, shut_by_peer;
+	uint8_t tcp;
+} tcp_states[] = {
+	{ RSK_IDLE, false, false, TCP_CLOSE },
+	{ RSK_LISTENING, false, false, TCP_LISTEN },
+	{ RSK_RESOLVE_ADDR, false, false, TCP_SYN_SENT },
+	{ RSK_CONNECTING, false, false, TCP_SYN_SENT },
+	{ RSK_CONNECTED, false, false, TCP_ESTABLISHED },
+	{ RSK_CONNECTED, true, false, TCP_FIN_WAIT2 },
+	{ RSK_CONNECTED, false, true, TCP_CLOSE_WAIT },
+	{ RSK_CONNECTED, true, true, TCP_LAST_ACK },
+	{ RSK_ENDED, true, true, TCP_CLOSE },
+	{ RSK_FAILED, false, false, TCP_CLOSE },
+};
+
+START_TEST(information_names_the_state_as_tcp_does)
+{
+	for (size_t i = 0; i < COUNT(tcp_states); i++) {
+		struct rsk_sock *sk = new_socket(AF_INET);
+		struct tcp_info info;
+
+		sk->state = tcp_states[i].state;
+		sk->shut_wr = tcp_states[i].shut_wr;
+		sk->shut_by_peer = tcp_states[i].shut_by_peer;
+		memset(&info, 0xa5, sizeof(info));
+		ck_assert_int_eq(get_bytes(sk, IPPROTO_TCP, TCP_INFO, &info, sizeof(info)), sizeof(info));
+		ck_assert_msg(info.tcpi_state == tcp_states[i].tcp, "row %zu: %u", i, info.tcpi_state);
+		ck_assert_uint_eq(info.tcpi_unacked, 0);
+		ck_assert_int_eq(set_bytes(sk, IPPROTO_TCP, TCP_INFO, &info, sizeof(info)),
+				 -ENOPROTOOPT);
+		sk->state = RSK_IDLE;
+		rsk_sock_unref(sk);
+	}
+}
+END_TEST
+
 /* -- what is not there ------------------------------------------------------------------------- */
 
 static const struct {
@@ -538,12 +677,15 @@ static const struct {
 } unknown[] = {
 	{ AF_INET6, SOL_SOCKET, 9999 },
 	{ AF_INET6, SOL_SOCKET, -1 },
-	{ AF_INET6, SOL_SOCKET, SO_BROADCAST },
+	{ AF_INET6, SOL_SOCKET, SO_MARK },
+	{ AF_INET6, SOL_SOCKET, SO_ZEROCOPY },
+	{ AF_INET6, IPPROTO_TCP, TCP_FASTOPEN },
+	{ AF_INET6, IPPROTO_TCP, TCP_ULP },
 	{ AF_INET6, IPPROTO_TCP, 9999 },
 	{ AF_INET6, IPPROTO_TCP, SO_SNDBUF },
 	{ AF_INET6, IPPROTO_IP, IP_TTL },
 	{ AF_INET6, IPPROTO_IPV6, IPV6_MTU },
-	{ AF_INET6, SOL_RDMA, RDMA_IOMAPSIZE + 1 },
+	{ AF_INET6, SOL_RDMA, RDMA_ROUTE + 1 },
 	{ AF_INET6, SOL_RDMA, -1 },
 	{ AF_INET6, -1, SO_SNDBUF },
 	/* An IPv4 socket has nothing of IPv6. */
@@ -632,6 +774,13 @@ int main(void)
 	tcase_add_test(tc, value_that_is_too_short_is_refused_at_every_length);
 	tcase_add_test(tc, value_is_cut_to_the_room_there_is);
 	tcase_add_test(tc, negative_room_is_refused);
+
+	tc = group(s, "more than a number");
+	tcase_add_test(tc, type_of_service_may_be_an_octet);
+	tcase_add_test(tc, congestion_control_has_one_name);
+	tcase_add_test(tc, lingering_is_on_or_off);
+	tcase_add_test(tc, route_that_was_set_is_read_back);
+	tcase_add_test(tc, information_names_the_state_as_tcp_does);
 
 	tc = group(s, "unknown");
 	tcase_add_test(tc, unknown_option_is_refused);
