@@ -14,6 +14,7 @@
 
 #include <rsk/rsk.h>
 
+#include "keepalive.h"
 #include "knobs.h"
 #include "sock.h"
 #include "stream.h"
@@ -28,6 +29,9 @@ void rsk_options_init(struct rsk_options *options)
 		.rcvbuf = rsk_knob_value(RSK_KNOB_MEM),
 		.rcvlowat = 1,
 		.quickack = 1,
+		.keepidle = rsk_knob_value(RSK_KNOB_KEEPALIVE_TIME),
+		.keepintvl = rsk_knob_value(RSK_KNOB_KEEPALIVE_INTVL),
+		.keepcnt = rsk_knob_value(RSK_KNOB_KEEPALIVE_PROBES),
 	};
 }
 
@@ -71,7 +75,7 @@ static const struct option options[] = {
 	{ SOL_SOCKET, SO_RCVTIMEO, TIME, ALWAYS, AT(rcvtimeo), 0, 0, NULL },
 	{ SOL_SOCKET, SO_SNDTIMEO, TIME, ALWAYS, AT(sndtimeo), 0, 0, NULL },
 	{ SOL_SOCKET, SO_LINGER, LINGER, ALWAYS, AT(linger), 0, 0, NULL },
-	{ SOL_SOCKET, SO_KEEPALIVE, BOOL, ALWAYS, AT(keepalive), 0, 0, NULL },
+	{ SOL_SOCKET, SO_KEEPALIVE, BOOL, ALWAYS, AT(keepalive), 0, 0, rsk_keepalive_restart },
 	{ SOL_SOCKET, SO_OOBINLINE, BOOL, ALWAYS, AT(oobinline), 0, 0, NULL },
 	{ SOL_SOCKET, SO_BROADCAST, BOOL, ALWAYS, AT(broadcast), 0, 0, NULL },
 	{ SOL_SOCKET, SO_PRIORITY, NUMBER, ALWAYS, AT(priority), INT_MIN, INT_MAX, NULL },
@@ -91,6 +95,10 @@ static const struct option options[] = {
 	{ IPPROTO_TCP, TCP_CORK, BOOL, ALWAYS, AT(cork), 0, 0, NULL },
 	{ IPPROTO_TCP, TCP_QUICKACK, BOOL, ALWAYS, AT(quickack), 0, 0, NULL },
 	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, NUMBER, ALWAYS, AT(defer_accept), 0, INT_MAX, NULL },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, NUMBER, ALWAYS, AT(keepidle), 1, 32767, rsk_keepalive_restart },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, NUMBER, ALWAYS, AT(keepintvl), 1, 32767, rsk_keepalive_restart },
+	{ IPPROTO_TCP, TCP_KEEPCNT, NUMBER, ALWAYS, AT(keepcnt), 1, RSK_KEEPCNT_MAX, rsk_keepalive_restart },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, NUMBER, ALWAYS, AT(user_timeout), 0, INT_MAX, rsk_keepalive_restart },
 	{ IPPROTO_TCP, TCP_CONGESTION, NAME, ALWAYS, 0, 0, 0, NULL },
 	{ IPPROTO_TCP, TCP_INFO, INFO, NEVER, 0, 0, 0, NULL },
 	{ SOL_RDMA, RDMA_SQSIZE, NUMBER, LISTENING, AT(sq_size), RSK_QP_SIZE_MIN, RSK_QP_SIZE_MAX, NULL },

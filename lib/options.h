@@ -30,6 +30,9 @@ struct rsk_options {
 	int reuseaddr, v6only, keepalive, oobinline, nodelay;
 	int broadcast, priority, cork, quickack, defer_accept; /* kept, without an effect */
 	int tos;                     /* of connections that this socket makes */
+	int keepidle, keepintvl;     /* s */
+	int keepcnt;                 /* probes */
+	int user_timeout;            /* ms; 0: as long as the adapter tries */
 	struct linger linger;
 	struct timeval rcvtimeo, sndtimeo;
 };

@@ -144,8 +144,8 @@ int rsk_qp_prepare(struct rsk_qp *qp, struct rsk_device *dev, uint16_t sq, uint1
 	*qp = (struct rsk_qp){ .dev = dev, .channel_blocks = true };
 	qp->iwarp = dev->verbs->device->transport_type == IBV_TRANSPORT_IWARP;
 	wrs = qp->iwarp ? 2 : 1;     /* of a message */
-	qp->sq_size = at_most(sq, dev->max_qp_wr / (int)wrs - RSK_QP_CTRL);
-	send_wrs = wrs * (qp->sq_size + RSK_QP_CTRL);
+	qp->sq_size = at_most(sq, dev->max_qp_wr / (int)wrs - RSK_QP_CTRL - RSK_QP_PROBES);
+	send_wrs = wrs * (qp->sq_size + RSK_QP_CTRL) + RSK_QP_PROBES;
 	/* A quarter of the queue without a signal, or a full queue might have none to wait for. */
 	qp->signal_after = qp->iwarp ? 0 : qp->sq_size / 4;
 	qp->rq_size = at_most((uint32_t)credits + RSK_QP_SPARE_RECVS, dev->max_qp_wr);
@@ -303,7 +303,8 @@ int rsk_qp_mtu(struct rsk_qp *qp)
 /* wr_id of data: bits 47..32 the sequence number, 31..0 the ring position. Fewer than 2^16 sends are
  * in flight, so 16 bits tell them apart. */
 static const uint64_t ctrl_wr_id = UINT64_C(1) << 63;
-static const uint64_t first_half_wr_id = UINT64_C(1) << 62;
+static const uint64_t probe_wr_id = UINT64_C(1) << 62;
+static const uint64_t first_half_wr_id = UINT64_C(1) << 61;
 
 static inline uint64_t data_wr_id(uint32_t seq, uint32_t ring_position)
 {
@@ -410,6 +411,14 @@ static int post_nothing(struct rsk_qp *qp, uint64_t wr_id)
 	};
 
 	return -ibv_post_send(qp->qp, &wr, &bad);
+}
+
+int rsk_qp_probe(struct rsk_qp *qp)
+{
+	int ret = post_nothing(qp, probe_wr_id);
+
+	qp->probing = !ret;
+	return ret;
 }
 
 int rsk_qp_mark(struct rsk_qp *qp)
@@ -531,6 +540,10 @@ bool rsk_qp_poll_tx(struct rsk_qp *qp, uint32_t *ring_tail)
 		}
 		if (wc[i].wr_id == first_half_wr_id)
 			continue;
+		if (wc[i].wr_id == probe_wr_id) {
+			qp->probing = false;
+			continue;
+		}
 		qp->completed += (uint16_t)((wc[i].wr_id >> 32) - qp->completed);
 		*ring_tail = (uint32_t)wc[i].wr_id;
 		data = true;

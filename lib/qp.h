@@ -39,6 +39,7 @@ enum {
 	RSK_QP_SIZE_MIN = 16,        /* protocol: smallest SQ and RQ */
 	RSK_QP_SIZE_MAX = 65534,
 	RSK_QP_CTRL = 8,             /* SQ entries beyond the data's, for control messages */
+	RSK_QP_PROBES = 1,           /* and for a probe */
 	RSK_QP_SPARE_RECVS = 16,     /* receives beyond the credits, for control messages */
 	RSK_QP_BATCH = 16,           /* CQEs per poll, receives per post */
 };
@@ -86,6 +87,7 @@ struct rsk_qp {
 	uint32_t ring_posted;        /* ring position behind the last send; tx.lock */
 
 	unsigned ctrl_in_flight;
+	bool probing;                /* a probe is in flight */
 	int error;                   /* negative errno of the first failed completion */
 	bool grow_failed;            /* larger segments could not be registered; rx.lock */
 	bool flushed;                /* a work request was flushed: the QP is in the error state */
@@ -159,10 +161,13 @@ static inline uint32_t rsk_qp_data_in_flight(const struct rsk_qp *qp)
 /* Is a completion to come on RSK_CQ_TX? State lock held. */
 static inline bool rsk_qp_completion_due(const struct rsk_qp *qp)
 {
-	return qp->ctrl_in_flight ||
+	return qp->ctrl_in_flight || qp->probing ||
 	       (int32_t)(atomic_load_explicit(&qp->signalled, memory_order_relaxed) - qp->completed) > 0;
 }
 
+/* A probe: a write of no bytes, which the peer's adapter confirms behind all that was sent before. One
+ * may be in flight: qp->probing. State lock held. 0 or -errno. */
+int rsk_qp_probe(struct rsk_qp *qp);
 /* Asks for a completion of the data sent so far, most of which is not signalled, by a write of no bytes
  * behind it. Both tx.lock and state lock held. 0 or -errno. */
 int rsk_qp_mark(struct rsk_qp *qp);

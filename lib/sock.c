@@ -46,6 +46,7 @@ struct rsk_sock *rsk_sock_new(int domain)
 	sk->local.ss_family = (sa_family_t)domain;
 	sk->close_work.fn = run_close;
 	sk->hang_up_work.fn = run_hang_up;
+	rsk_keepalive_init(&sk->keepalive);
 	pthread_mutex_init(&sk->setup_lock, NULL);
 	return sk;
 }

@@ -28,6 +28,7 @@
 #include "cm.h"
 #include "credit.h"
 #include "iomap.h"
+#include "keepalive.h"
 #include "lock.h"
 #include "options.h"
 #include "pool.h"
@@ -141,6 +142,7 @@ struct rsk_sock {
 	struct rsk_work close_work, hang_up_work;
 	struct rsk_io drain_io;
 	struct rsk_timer drain_limit;
+	struct rsk_keepalive keepalive;
 };
 
 /* Up to where data has arrived. State lock held. */

@@ -98,6 +98,7 @@ int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inlin
 
 void rsk_stream_destroy(struct rsk_sock *sk)
 {
+	rsk_keepalive_stop(&sk->keepalive);
 	if (sk->tx.chunk)
 		rsk_pool_return(sk->qp.dev, sk->tx.chunk);
 	sk->tx.chunk = NULL;
@@ -124,6 +125,7 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 	/* On failure the channel blocks, which costs non-blocking calls a system call, no more. */
 	(void)rsk_sock_set_nonblock(sk, atomic_load(&sk->nonblock));
 	rsk_stream_send_control(sk);
+	rsk_keepalive_restart(sk);
 }
 
 /* Control messages */

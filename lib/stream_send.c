@@ -136,6 +136,8 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum
 			looked = true;
 			continue;
 		}
+		if (sk->options.user_timeout)
+			rsk_keepalive_sent(sk);
 		if (!*deadline)
 			*deadline = rsk_deadline(&sk->options.sndtimeo);
 		ret = rsk_sock_wait(sk, purpose == MESSAGE ? can_send : can_write, true, *deadline);
@@ -263,6 +265,14 @@ static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from,
 	return ret ? post_failed(sk, -ret) : len;
 }
 
+/* TCP_USER_TIMEOUT: from now on the peer must confirm what was sent. */
+static __attribute__((noinline)) void watch_sent(struct rsk_sock *sk)
+{
+	rsk_lock(&sk->lock);
+	rsk_keepalive_sent(sk);
+	rsk_unlock(&sk->lock);
+}
+
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
 	uint32_t max = FIRST_MESSAGE;
@@ -282,6 +292,8 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
+	if (__atomic_load_n(&sk->options.user_timeout, __ATOMIC_RELAXED))
+		watch_sent(sk);
 	rsk_sock_give_turn(sk, &sk->tx.lock);
 	return sent ? sent : rsk_sock_report(sk, (int)ret);
 }

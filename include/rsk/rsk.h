@@ -472,15 +472,23 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
  *                SO_RCVTIMEO     struct timeval    limit of a blocking receive or accept, 0 none
  *                SO_SNDTIMEO     struct timeval    limit of a blocking send or connect, 0 none
  *                SO_LINGER       struct linger     stored
+ *                SO_KEEPALIVE    int               ask an idle peer whether it is there
+ *   IPPROTO_TCP  TCP_KEEPIDLE    int, s            when it has been idle for so long: 1 .. 32767
+ *                TCP_KEEPINTVL   int, s            it is gone when it has not answered for the product of
+ *                TCP_KEEPCNT     int, probes       these two (1 .. 32767, 1 .. 127): ETIMEDOUT. The adapter
+ *                                                  repeats the question by itself, so one is sent
+ *                TCP_USER_TIMEOUT int, ms          the same limit for that answer, and for the peer's adapter
+ *                                                  to confirm what was sent; 0, the default: as long as
+ *                                                  our adapter tries, which ends any longer limit
  *   IPPROTO_IP   IP_TOS          int or octet      type of service of a connection to be made from here;
  *   IPPROTO_IPV6 IPV6_TCLASS     int, -1 .. 255    without the two bits that are not the application's
  *                IPV6_V6ONLY     int               before binding
  *   SOL_RDMA     RDMA_*          see above         before connecting or listening
  *
- * Kept, without an effect: SO_KEEPALIVE, SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_NODELAY and TCP_CORK (a send always
+ * Kept, without an effect: SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_NODELAY and TCP_CORK (a send always
  * leaves at once), TCP_QUICKACK, TCP_DEFER_ACCEPT. TCP_MAXSEG takes 88 .. 32767 and changes nothing.
  * TCP_CONGESTION is "rdma". SO_REUSEPORT, SO_DONTROUTE, SO_DEBUG (0) and SO_SNDLOWAT (1) can be set
- * only to what they are. Buffers have defaults that a site sets: rsk-config(5).
+ * only to what they are. Keepalive and buffers have defaults that a site sets: rsk-config(5).
  *
  * Returns 0, or -1 with errno:
  *   ENOPROTOOPT  unknown, read-only, or fixed at another value

@@ -44,6 +44,10 @@ static const struct {
 	{ IPPROTO_TCP, TCP_CORK, 0, 1, 1 },
 	{ IPPROTO_TCP, TCP_QUICKACK, 1, 0, 0 },
 	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, 0, 5, 5 },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, UNSAID, 60, 60 },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, UNSAID, 10, 10 },
+	{ IPPROTO_TCP, TCP_KEEPCNT, UNSAID, 3, 3 },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, 0, 5000, 5000 },
 	{ SOL_RDMA, RDMA_SQSIZE, 384, 16, 16 },
 	{ SOL_RDMA, RDMA_SQSIZE, 384, 65534, 65534 },
 	{ SOL_RDMA, RDMA_RQSIZE, 384, 16, 16 },
@@ -282,6 +286,8 @@ static const struct {
 	{ { SOL_SOCKET, SO_KEEPALIVE, 1 }, 1 },
 	{ { SOL_SOCKET, SO_OOBINLINE, 1 }, 1 },
 	{ { IPPROTO_TCP, TCP_NODELAY, 1 }, 1 },
+	{ { IPPROTO_TCP, TCP_KEEPIDLE, 77 }, 77 },
+	{ { IPPROTO_TCP, TCP_USER_TIMEOUT, 7777 }, 7777 },
 	{ { SOL_SOCKET, SO_RCVLOWAT, 4 }, 4 },
 	{ { SOL_RDMA, RDMA_SQSIZE, 64 }, 64 },
 	{ { SOL_RDMA, RDMA_RQSIZE, 64 }, 64 },
@@ -546,11 +552,13 @@ START_TEST(settings_of_the_process_are_the_defaults)
 	setenv("RSK_RQSIZE_DEFAULT", "50", 1);
 	setenv("RSK_MEM_DEFAULT", "8192", 1);
 	setenv("RSK_WMEM_DEFAULT", "16384", 1);
+	setenv("RSK_KEEPALIVE_TIME", "99", 1);
 	p = pair_connected();
 	ck_assert_int_eq(get_option(p.a, SOL_RDMA, RDMA_SQSIZE), 40);
 	ck_assert_int_eq(get_option(p.b, SOL_RDMA, RDMA_RQSIZE), 50);
 	ck_assert_int_eq(get_option(p.a, SOL_SOCKET, SO_RCVBUF), 8192);
 	ck_assert_int_eq(get_option(p.b, SOL_SOCKET, SO_SNDBUF), 16384);
+	ck_assert_int_eq(get_option(p.a, IPPROTO_TCP, TCP_KEEPIDLE), 99);
 	stream_pass(p.a, p.b, &(struct stream){ .seed = 1, .bytes = 100 * KIB });
 }
 END_TEST
