@@ -376,10 +376,16 @@ int rsk_shutdown(int fd, int how)
 int rsk_close(int fd)
 {
 	struct rsk_sock *sk = get(fd);
+	int ret;
 
 	if (!sk)
 		return rsk_epoll_close(fd) ? 0 : -1;
-	return (int)put(sk, rsk_sock_close(sk) ? 0 : -EBADF);
+	rsk_sock_ref(sk);
+	ret = (int)put(sk, rsk_sock_close(sk) ? 0 : -EBADF);
+	if (!ret)
+		rsk_sock_linger(sk);
+	rsk_sock_unref(sk);
+	return ret;
 }
 
 /* Data */

@@ -16,6 +16,10 @@
 #include "log.h"
 #include "stream.h"
 
+enum {
+	LINGER_MAX = 1000000,        /* s; in ms it is a number, too */
+};
+
 /* Closed sockets that the engine still has to finish. */
 static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t closing_cond = PTHREAD_COND_INITIALIZER;
@@ -140,18 +144,37 @@ static void finish_close(struct rsk_sock *sk)
 	rsk_io_stop(&sk->drain_io);
 	rsk_timer_stop(&sk->drain_limit);
 	rsk_cm_destroy(sk);
-	rsk_sock_unref(sk);
 
 	pthread_mutex_lock(&closing_lock);
-	if (!--closing)
-		pthread_cond_broadcast(&closing_cond);
+	sk->gone = true;
+	closing--;
+	pthread_cond_broadcast(&closing_cond);
 	pthread_mutex_unlock(&closing_lock);
+	rsk_sock_unref(sk);
+}
+
+/* How many seconds rsk_close() waits. */
+static unsigned linger_time(const struct rsk_sock *sk)
+{
+	unsigned time = (unsigned)sk->options.linger.l_linger;
+
+	if (!sk->options.linger.l_onoff)
+		return 0;
+	return time < LINGER_MAX ? time : LINGER_MAX;
+}
+
+/* No time to linger: the connection is reset, and what was not sent yet is lost. */
+static bool is_abort(const struct rsk_sock *sk)
+{
+	return sk->options.linger.l_onoff && !sk->options.linger.l_linger;
 }
 
 /* How many seconds a closed socket may take to send what it holds. */
-static unsigned drain_time(void)
+static unsigned drain_time(const struct rsk_sock *sk)
 {
-	return (unsigned)rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT);
+	unsigned usual = (unsigned)rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT), linger = linger_time(sk);
+
+	return linger > usual ? linger : usual;
 }
 
 static bool drained(struct rsk_sock *sk)
@@ -184,7 +207,7 @@ static void drain_too_long(struct rsk_timer *timer)
 	char peer[64];
 
 	rsk_log(RSK_LOG_WARN, "closed socket to %s: the peer did not take what was sent within %u s; "
-		"dropped", rsk_sock_name(&sk->peer, peer), drain_time());
+		"dropped", rsk_sock_name(&sk->peer, peer), drain_time(sk));
 	finish_close(sk);
 }
 
@@ -193,13 +216,13 @@ static int close_on_engine(void *arg)
 	struct rsk_sock *sk = arg;
 
 	/* The state is stable here: no call is inside any more, and events come on this thread. */
-	if (sk->state == RSK_CONNECTED || sk->state == RSK_ENDED) {
+	if ((sk->state == RSK_CONNECTED || sk->state == RSK_ENDED) && !is_abort(sk)) {
 		rsk_stream_shutdown(sk, SHUT_RDWR);
 		rsk_lock(&sk->lock);
 		rsk_sock_set_nonblock(sk, true);
 		rsk_unlock(&sk->lock);
 		if (!drained(sk)) {
-			rsk_timer_start(&sk->drain_limit, drain_time() * 1000, drain_too_long);
+			rsk_timer_start(&sk->drain_limit, drain_time(sk) * 1000, drain_too_long);
 			rsk_io_start(&sk->drain_io, sk->qp.channel->fd, drain_io);
 			return 0;
 		}
@@ -269,6 +292,21 @@ bool rsk_sock_close(struct rsk_sock *sk)
 	return true;
 }
 
+void rsk_sock_linger(struct rsk_sock *sk)
+{
+	struct timespec until;
+
+	/* On the engine's own thread there would be nothing to wait for. */
+	if (!linger_time(sk) || rsk_progress_is_engine())
+		return;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += linger_time(sk);
+	pthread_mutex_lock(&closing_lock);
+	while (!sk->gone && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
+		;
+	pthread_mutex_unlock(&closing_lock);
+}
+
 static void close_one(struct rsk_sock *sk)
 {
 	rsk_sock_close(sk);
@@ -280,7 +318,7 @@ void rsk_sock_close_all(void)
 
 	rsk_fd_each(close_one);
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += drain_time() + 1;
+	until.tv_sec += rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT) + 1;
 	pthread_mutex_lock(&closing_lock);
 	while (closing && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
 		;

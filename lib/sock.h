@@ -143,6 +143,7 @@ struct rsk_sock {
 	struct rsk_io drain_io;
 	struct rsk_timer drain_limit;
 	struct rsk_keepalive keepalive;
+	bool gone;                   /* nothing is left of the connection; closing_lock of sock.c */
 };
 
 /* Up to where data has arrived. State lock held. */
@@ -291,6 +292,9 @@ static inline void rsk_sock_give_turn(struct rsk_sock *sk, struct rsk_lock *turn
 
 /* Closes the descriptor: what rsk_close() does. */
 bool rsk_sock_close(struct rsk_sock *sk);
+/* Waits, if SO_LINGER asks for it, until a closed socket's data has arrived. Under no lock, and with a
+ * reference. */
+void rsk_sock_linger(struct rsk_sock *sk);
 /* Closes all sockets and waits, within their limits, until what they sent has gone out. */
 void rsk_sock_close_all(void);
 void rsk_sock_forget_all(void);

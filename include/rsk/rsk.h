@@ -173,9 +173,12 @@ int rsk_shutdown(int fd, int how);
  * rsk_close - close the descriptor.
  *
  * Returns at once; what was sent still goes out, for at most 10 s (the setting close_timeout), in the
- * background (and at exit(3), which waits for it). Unread data is dropped. Calls of other threads on the
- * socket return. Connections of a listener that nobody accepted are closed too. Returns 0, or -1 with EBADF.
- * Source: POSIX close().
+ * background (and at exit(3), which waits for it). With SO_LINGER on, it waits up to l_linger seconds until
+ * the peer's adapter has confirmed everything, also when O_NONBLOCK is set; what is left then goes on in
+ * the background. With l_linger 0 the connection is reset instead: the peer gets ECONNRESET, and what was
+ * still on its way may be lost. Unread data is dropped. Calls of other threads on the socket return.
+ * Connections of a listener that nobody accepted are closed too. Returns 0, or -1 with EBADF.
+ * Source: POSIX close(); socket(7).
  */
 int rsk_close(int fd);
 
@@ -471,7 +474,7 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
  *                                                  receive buffer holds
  *                SO_RCVTIMEO     struct timeval    limit of a blocking receive or accept, 0 none
  *                SO_SNDTIMEO     struct timeval    limit of a blocking send or connect, 0 none
- *                SO_LINGER       struct linger     stored
+ *                SO_LINGER       struct linger     see rsk_close()
  *                SO_KEEPALIVE    int               ask an idle peer whether it is there
  *   IPPROTO_TCP  TCP_KEEPIDLE    int, s            when it has been idle for so long: 1 .. 32767
  *                TCP_KEEPINTVL   int, s            it is gone when it has not answered for the product of

@@ -2,7 +2,7 @@
 /*
  * SO_KEEPALIVE and TCP_USER_TIMEOUT: a peer whose adapter does not answer is noticed in time by whoever
  * waits for it; one that is merely silent, stopped or slow to read is left in peace. That a whole host
- * is out of reach is test_partition's matter.
+ * is out of reach is test_partition's matter. And SO_LINGER, which waits for the same answers.
  */
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -231,6 +231,114 @@ START_TEST(steady_traffic_goes_on_under_both)
 }
 END_TEST
 
+/* -- closing ----------------------------------------------------------------------------------- */
+
+static void linger(int fd, int seconds)
+{
+	struct linger how = { .l_onoff = 1, .l_linger = seconds };
+
+	OK(rsk_setsockopt(fd, SOL_SOCKET, SO_LINGER, &how, sizeof(how)));
+}
+
+START_TEST(close_that_lingers_returns_when_all_has_arrived)
+{
+	const struct stream s = { .seed = 1, .bytes = 30000 };
+	struct pair p = pair_connected();
+	char all[30000];
+
+	stream_send(p.a, &s);
+	linger(p.a, 60);
+	OK(rsk_close(p.a));
+	/* It is there already. */
+	ck_assert_int_eq(rsk_recv(p.b, all, sizeof(all), MSG_DONTWAIT), sizeof(all));
+	pattern_check(all, sizeof(all), s.seed, 0);
+	check_end_of_file(p.b);
+}
+END_TEST
+
+START_TEST(close_lingers_no_longer_than_it_may)
+{
+	uint64_t before = now_ms();
+	struct raw r;
+	int fd = connected_to_the_deaf(&r, NO_OPTIONS);
+
+	ck_assert_int_eq(rsk_send(fd, "hello", 5, 0), 5);
+	linger(fd, 1);
+	set_nonblocking(fd, true);
+	OK(rsk_close(fd));
+	ck_assert_uint_ge(now_ms() - before, 1000);
+	FAILS(rsk_close(fd), EBADF);
+}
+END_TEST
+
+START_TEST(idle_listening_and_failed_sockets_do_not_linger)
+{
+	struct address there = address_deserted();
+	int idle = socket_with(AF_INET, NO_OPTIONS), listening = listener();
+	int failed = socket_with(AF_INET, NO_OPTIONS);
+
+	FAILS(rsk_connect(failed, &there.any, there.len), ECONNREFUSED);
+	linger(idle, 3600);
+	linger(listening, 3600);
+	linger(failed, 3600);
+	OK(rsk_close(idle));
+	OK(rsk_close(listening));
+	OK(rsk_close(failed));
+}
+END_TEST
+
+START_TEST(close_without_time_to_linger_is_a_reset)
+{
+	struct pair p = pair_connected();
+	char byte;
+
+	linger(p.a, 0);
+	OK(rsk_close(p.a));
+	FAILS(rsk_recv(p.b, &byte, 1, 0), ECONNRESET);
+	FAILS(rsk_send(p.b, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+END_TEST
+
+START_TEST(what_had_arrived_is_read_before_the_reset)
+{
+	const struct stream s = { .seed = 1, .bytes = 3000 };
+	struct pair p = pair_connected();
+	char all[3000];
+
+	stream_send(p.a, &s);
+	ck_assert_int_eq(rsk_recv(p.b, all, sizeof(all), MSG_PEEK | MSG_WAITALL), sizeof(all));
+	linger(p.a, 0);
+	OK(rsk_close(p.a));
+	wait_for(p.b, POLLHUP);
+	stream_take(p.b, &s);
+	FAILS(rsk_recv(p.b, all, 1, 0), ECONNRESET);
+}
+END_TEST
+
+/* What is left of a closed socket is given up in time, or the process would not end. */
+static void close_to_the_deaf(struct peer *me)
+{
+	struct raw r;
+	int fd;
+
+	setenv("RSK_CLOSE_TIMEOUT", "1", 1);
+	fd = connected_to_the_deaf(&r, NO_OPTIONS);
+	ck_assert_int_eq(rsk_send(fd, "hello", 5, 0), 5);
+	OK(rsk_close(fd));
+	peer_signal(me);
+	exit(0);
+}
+
+START_TEST(process_ends_though_its_peer_takes_nothing)
+{
+	struct peer p;
+
+	peer_start(&p, close_to_the_deaf);
+	peer_await(&p);
+	peer_finish(&p);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("keepalive");
@@ -251,5 +359,13 @@ int main(void)
 	if (!getenv("RSK_PRELOAD"))
 		tcase_add_test(tc, stopped_process_is_left_in_peace);
 	tcase_add_test(tc, steady_traffic_goes_on_under_both);
+
+	tc = group(s, "closing", 200);
+	tcase_add_test(tc, close_that_lingers_returns_when_all_has_arrived);
+	tcase_add_test(tc, close_lingers_no_longer_than_it_may);
+	tcase_add_test(tc, idle_listening_and_failed_sockets_do_not_linger);
+	tcase_add_test(tc, close_without_time_to_linger_is_a_reset);
+	tcase_add_test(tc, what_had_arrived_is_read_before_the_reset);
+	tcase_add_test(tc, process_ends_though_its_peer_takes_nothing);
 	return run_suite(s);
 }
