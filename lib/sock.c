@@ -117,6 +117,7 @@ void rsk_sock_fail(struct rsk_sock *sk, int err, const char *fmt, ...)
 
 	sk->state = RSK_FAILED;
 	sk->failure = sk->pending_error = err;
+	sk->rx.hold.bytes = 0;       /* there is no rest to come */
 	rsk_qp_set_error(&sk->qp);
 	if (sk->cm.id) {
 		rsk_sock_ref(sk);

@@ -27,6 +27,7 @@
 
 #include "cm.h"
 #include "credit.h"
+#include "hold.h"
 #include "iomap.h"
 #include "keepalive.h"
 #include "lock.h"
@@ -73,7 +74,9 @@ struct rsk_rx {
 	uint8_t *mappings;           /* its mappings, behind the list's entries */
 	uint8_t *out;                /* entries on their way out */
 	unsigned list_index;         /* the entry to look at next */
+	struct rsk_hold hold;        /* the last bytes that arrived may not be shown yet */
 	/* Positions in the stream, in bytes from its beginning: */
+	uint64_t hold_timed;         /* what has arrived, when the limit of a hold was last set */
 	uint64_t end;                /* where it ends, once shut_by_peer */
 	uint64_t seen;               /* what has arrived, when last looked at; rx.lock */
 	_Atomic(uint64_t) drained;   /* what the application has taken; written under rx.lock */
@@ -139,17 +142,18 @@ struct rsk_sock {
 	struct rsk_maps maps;
 
 	/* Engine thread: */
-	struct rsk_work close_work, hang_up_work;
+	struct rsk_work close_work, hang_up_work, hold_work;
+	struct rsk_timer hold_limit;
 	struct rsk_io drain_io;
 	struct rsk_timer drain_limit;
 	struct rsk_keepalive keepalive;
 	bool gone;                   /* nothing is left of the connection; closing_lock of sock.c */
 };
 
-/* Up to where data has arrived. State lock held. */
+/* Up to where data has arrived, and may be shown. State lock held. */
 static inline uint64_t rsk_rx_arrived(const struct rsk_sock *sk)
 {
-	return sk->shut_by_peer ? sk->rx.end : sk->rx.credit.arrived;
+	return sk->shut_by_peer ? sk->rx.end : sk->rx.credit.arrived - sk->rx.hold.bytes;
 }
 
 /* Bytes that have arrived and nobody has taken. State lock held. */

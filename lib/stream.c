@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "log.h"
+#include "progress.h"
 #include "sock.h"
 
 enum {
@@ -98,6 +100,7 @@ int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inlin
 
 void rsk_stream_destroy(struct rsk_sock *sk)
 {
+	rsk_timer_stop(&sk->hold_limit);
 	rsk_keepalive_stop(&sk->keepalive);
 	if (sk->tx.chunk)
 		rsk_pool_return(sk->qp.dev, sk->tx.chunk);
@@ -232,7 +235,10 @@ static inline int on_data(struct rsk_sock *sk, uint32_t len)
 {
 	int ret = rsk_rx_credit_message(&sk->rx.credit);
 
-	return ret ? ret : rsk_rx_credit_data(&sk->rx.credit, len);
+	if (!ret)
+		ret = rsk_rx_credit_data(&sk->rx.credit, len);
+	rsk_hold_message(&sk->rx.hold, len, !sk->rx.credit.filled);
+	return ret;
 }
 
 /* An entry is complete once its length is there: the peer writes key and length as the later part of
@@ -338,6 +344,51 @@ static inline int take_messages(struct rsk_sock *sk)
 	return count;
 }
 
+/* Holding back the first part of a record: see hold.h. On the engine thread but for the last. */
+
+static void hold_too_long(struct rsk_timer *timer)
+{
+	struct rsk_sock *sk = (struct rsk_sock *)((char *)timer - offsetof(struct rsk_sock, hold_limit));
+
+	rsk_lock(&sk->lock);
+	rsk_stream_progress(sk);
+	if (sk->rx.hold.bytes && sk->rx.hold_timed == sk->rx.credit.arrived) {
+		rsk_log(RSK_LOG_DEBUG, "fd %d: the rest of a record did not come within %d ms", sk->ready.fd,
+			RSK_HOLD_MS);
+		rsk_hold_give_up(&sk->rx.hold);
+		rsk_sock_wake(sk);
+	}
+	rsk_unlock(&sk->lock);
+}
+
+static void limit_hold(struct rsk_work *work)
+{
+	struct rsk_sock *sk = (struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, hold_work));
+
+	if (sk->qp.channel)
+		rsk_timer_start(&sk->hold_limit, RSK_HOLD_MS, hold_too_long);
+	rsk_sock_unref(sk);
+}
+
+/* The rest is right behind it, as a rule: only if not, a limit is set. */
+static __attribute__((noinline)) void wait_for_rest(struct rsk_sock *sk)
+{
+	int64_t until = rsk_now() + rsk_spin_ns();
+
+	if (sk->rx.hold_timed == sk->rx.credit.arrived)
+		return;
+	do {
+		take_messages(sk);
+		if (!sk->rx.hold.bytes)
+			return;
+	} while (rsk_now() < until);
+	sk->rx.hold_timed = sk->rx.credit.arrived;
+	sk->hold_work.fn = limit_hold;
+	rsk_sock_ref(sk);
+	if (!rsk_progress_post(&sk->hold_work))
+		rsk_sock_unref(sk);
+}
+
 static __attribute__((noinline)) void check_failure(struct rsk_sock *sk)
 {
 	struct rsk_qp *qp = &sk->qp;
@@ -360,6 +411,8 @@ void rsk_stream_progress(struct rsk_sock *sk)
 		return;
 	while (take_messages(sk) == RSK_QP_BATCH)
 		;
+	if (sk->rx.hold.bytes)
+		wait_for_rest(sk);
 	if (rsk_qp_completion_due(&sk->qp)) {
 		while (rsk_qp_poll_tx(&sk->qp, &tail))
 			rsk_ring_release(&sk->tx.ring, tail);

@@ -275,7 +275,7 @@ static __attribute__((noinline)) void watch_sent(struct rsk_sock *sk)
 
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
-	uint32_t max = FIRST_MESSAGE;
+	uint32_t max = from->left < RSK_HOLD_MAX ? RSK_HOLD_MAX : FIRST_MESSAGE;
 	int64_t deadline = 0, ret;
 	ssize_t sent = 0;
 
@@ -283,7 +283,7 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 	if (ret)
 		return ret;
 	/* Few large messages cost the least, but while the first is copied the wire is idle: it is small,
-	 * and each next one twice as large. */
+	 * and each next one twice as large. Not so with what the peer should see as one record: see hold.h. */
 	while (from->left) {
 		ret = send_message(sk, from, max, flags, &deadline);
 		if (ret < 0)

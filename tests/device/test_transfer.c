@@ -433,6 +433,35 @@ START_TEST(question_and_answer_take_turns)
 }
 END_TEST
 
+/* Some meet the end of a receive segment, and are sent in two messages. */
+START_TEST(record_is_received_in_one_piece)
+{
+	struct pair p = pair_connected();
+	char record[1000] = "";
+
+	set_nonblocking(p.b, true);
+	for (int i = 0; i < 400; i++) {
+		ck_assert_int_eq(rsk_send(p.a, record, sizeof(record), 0), sizeof(record));
+		wait_for(p.b, POLLIN);
+		ck_assert_int_eq(rsk_recv(p.b, record, sizeof(record), 0), sizeof(record));
+	}
+}
+END_TEST
+
+/* The last bytes look like the first part of a record; there is nothing behind them. */
+START_TEST(bytes_that_end_with_their_segment_are_received_in_the_end)
+{
+	const struct stream s = { .seed = 31, .bytes = 8192, .send_piece = 1000 };
+	struct pair p = pair_narrow();
+
+	set_nonblocking(p.b, true);
+	for (int i = 0; i < 10; i++) {
+		stream_send(p.a, &s);
+		stream_take(p.b, &s);
+	}
+}
+END_TEST
+
 /* -- many messages ----------------------------------------------------------------------------- */
 
 /* Message counts on the wire have 16 bits. */
@@ -590,6 +619,8 @@ int main(void)
 	tcase_add_test(tc, writer_of_small_pieces_reaches_reader_of_large_ones);
 	tcase_add_test(tc, reader_that_pauses_until_the_sender_is_stuck_loses_nothing);
 	tcase_add_test(tc, question_and_answer_take_turns);
+	tcase_add_test(tc, record_is_received_in_one_piece);
+	tcase_add_test(tc, bytes_that_end_with_their_segment_are_received_in_the_end);
 
 	tc = group(s, "many messages", 300);
 	tcase_add_test(tc, more_messages_than_a_counter_holds_arrive_in_order);
