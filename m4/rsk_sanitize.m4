@@ -12,6 +12,7 @@ AC_DEFUN([RSK_SANITIZE], [
 		AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])], [],
 			[AC_MSG_ERROR([this compiler cannot link with -fsanitize=$enableval: with clang, install the Debian package libclang-rt-dev])])
 		CFLAGS=$rsk_saved_cflags
+		AC_DEFINE([RSK_SANITIZED], [1], [built with a sanitizer])
 	])
 	AC_SUBST([SANITIZE_CFLAGS])
 ])
