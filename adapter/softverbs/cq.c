@@ -163,11 +163,14 @@ static void put_event(struct soft_cq *cq)
 {
 	struct soft_channel *channel = (struct soft_channel *)cq->ibv.channel;
 
-	/* Armed again while the event of the last arming has not been read: another one. */
-	if (cq->event.queued)
-		cq->pending++;
-	else
+	if (!cq->event.queued) {
 		soft_queue_put(&channel->queue, channel->ibv.fd, &cq->event);
+		return;
+	}
+	/* Armed again while the event of the last arming has not been read: another one. It wakes, too, as
+	 * the kernel's do: an edge-triggered waiter counts on it. */
+	cq->pending++;
+	soft_queue_ring(channel->ibv.fd);
 }
 
 static void event_is_due(struct soft_timer *timer)
@@ -284,7 +287,7 @@ int ibv_get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq, void **cq
 	source->events_read++;
 	if (source->pending) {
 		source->pending--;
-		soft_queue_put(&channel->queue, ibv->fd, event);
+		soft_queue_add(&channel->queue, event);
 	}
 	*cq = &source->ibv;
 	*cq_context = source->ibv.cq_context;

@@ -16,9 +16,17 @@ int soft_queue_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-void soft_queue_put(struct soft_queue *queue, int fd, struct soft_event *event)
+void soft_queue_ring(int fd)
 {
 	const uint64_t one = 1;
+
+	/* The counter cannot be full, so this does not fail or wait. */
+	if (write(fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void soft_queue_add(struct soft_queue *queue, struct soft_event *event)
+{
 	struct soft_event **slot = &queue->first;
 
 	while (*slot)
@@ -26,9 +34,12 @@ void soft_queue_put(struct soft_queue *queue, int fd, struct soft_event *event)
 	*slot = event;
 	event->next = NULL;
 	event->queued = true;
-	/* The counter cannot be full, so this does not fail or wait. */
-	if (write(fd, &one, sizeof(one)) < 0)
-		return;
+}
+
+void soft_queue_put(struct soft_queue *queue, int fd, struct soft_event *event)
+{
+	soft_queue_add(queue, event);
+	soft_queue_ring(fd);
 }
 
 void soft_queue_remove(struct soft_queue *queue, struct soft_event *event)

@@ -21,6 +21,9 @@ struct soft_queue {
 /* A descriptor for a queue, or -errno. */
 int soft_queue_open(void);
 void soft_queue_put(struct soft_queue *queue, int fd, struct soft_event *event);
+/* Its two halves: an event on the list, and one more on the descriptor's count. */
+void soft_queue_add(struct soft_queue *queue, struct soft_event *event);
+void soft_queue_ring(int fd);
 void soft_queue_remove(struct soft_queue *queue, struct soft_event *event);
 /* Waits for an event, unless @fd does not block. Called without the device lock, returns with it if there
  * is an event; NULL with errno set if there is none. */
