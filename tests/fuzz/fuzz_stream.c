@@ -242,6 +242,7 @@ static struct rsk_sock *open_socket(struct input *in)
 	sk->options.rq_size = 16 + choice / 16;
 	sk->options.inline_size = choice;
 	sk->options.rcvbuf = choice & 1 ? 4096 : 0;
+	sk->options.iomap_size = choice % 8;
 	claim(!rsk_stream_setup(sk, &fake.verbs, &attr));
 	claim(!rsk_stream_attach(sk, fake_qp(&attr), attr.cap.max_inline_data, &hello));
 	room = hello.segment.length;

@@ -134,14 +134,17 @@ static int post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_
 	return 0;
 }
 
+static struct ibv_device device = { .transport_type = IBV_TRANSPORT_IB };
+
 struct fake_device fake = {
+	.verbs.device = &device,
 	.verbs.ops = { .poll_cq = poll_cq, .req_notify_cq = req_notify_cq,
 		       .post_send = post_send, .post_recv = post_recv },
 };
 
-const char *ibv_get_device_name(struct ibv_device *device)
+const char *ibv_get_device_name(struct ibv_device *unused)
 {
-	(void)device;
+	(void)unused;
 	return "fuzz";
 }
 
