@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -58,6 +59,8 @@ static const struct {
 	NAMED(SO_TYPE), NAMED(SO_DOMAIN), NAMED(SO_PROTOCOL), NAMED(SO_ACCEPTCONN), NAMED(SO_LINGER),
 	NAMED(SO_KEEPALIVE), NAMED(SO_OOBINLINE), NAMED(SO_RCVTIMEO), NAMED(SO_SNDTIMEO),
 	NAMED(SO_RCVLOWAT), NAMED(TCP_NODELAY), NAMED(TCP_MAXSEG), NAMED(TCP_CORK), NAMED(IPV6_V6ONLY),
+	NAMED(IPPROTO_IP), NAMED(IP_TOS), NAMED(TCP_INFO),
+	NAMED(FIONREAD), NAMED(FIONBIO), NAMED(SIOCOUTQ), NAMED(SIOCATMARK), NAMED(FIOQSIZE),
 	NAMED(TCP_KEEPIDLE), NAMED(TCP_KEEPINTVL), NAMED(TCP_KEEPCNT), NAMED(TCP_USER_TIMEOUT),
 	NAMED(POLLIN), NAMED(POLLOUT), NAMED(POLLRDHUP), NAMED(POLLPRI),
 	NAMED(EPOLLIN), NAMED(EPOLLOUT), NAMED(EPOLLRDHUP), NAMED(EPOLLET), NAMED(EPOLLONESHOT),
@@ -805,6 +808,15 @@ static void op_fcntl(struct action *c)
 		say_result(c, ret);
 }
 
+/* ioctl NAME REQUEST [VALUE] = what the value is afterwards */
+static void op_ioctl(struct action *c)
+{
+	int value = (int)number_or(c->arg[2], 0);
+	int ret = CALL(ioctl)(fd_of(c->arg[0]), (unsigned long)number(c->arg[1]), &value);
+
+	say_result(c, ret < 0 ? ret : value);
+}
+
 /* sigpipes = how often SIGPIPE was raised so far */
 static void op_sigpipes(struct action *c)
 {
@@ -882,7 +894,7 @@ static const struct op ops[] = {
 	{ "poll", op_poll, 1 }, { "wait", op_wait, 2 }, { "fill", op_fill, 1 }, { "drain", op_drain, 1 },
 	{ "epoll", op_epoll, 1 }, { "ctl", op_ctl, 3 }, { "report", op_report, 1 },
 	{ "await", op_await, 1 }, { "setsockopt", op_setsockopt, 4 }, { "getsockopt", op_getsockopt, 3 },
-	{ "fcntl", op_fcntl, 2 }, { "sigpipes", op_sigpipes, 0 },
+	{ "fcntl", op_fcntl, 2 }, { "ioctl", op_ioctl, 2 }, { "sigpipes", op_sigpipes, 0 },
 	{ "go", op_go, 2 }, { "join", op_join, 1 }, { "signal", op_signal, 1 },
 };
 
