@@ -13,6 +13,7 @@
 #include "log.h"
 #include "options.h"
 #include "qp.h"
+#include "wire.h"
 
 #define KERNEL "/proc/sys/net/ipv4/"
 
@@ -42,6 +43,9 @@ const struct rsk_knob_info rsk_knobs[RSK_KNOBS] = {
 	[RSK_KNOB_INLINE] = {
 		"inline_default", "RSK_INLINE_DEFAULT", "inline_default", "bytes", NULL,
 		0, RSK_QP_SIZE_MAX, 64 },
+	[RSK_KNOB_IOMAP] = {
+		"iomap_size", "RSK_IOMAP_SIZE", "iomap_size", "entries", NULL,
+		0, WIRE_MAPPINGS_MAX, 0 },
 	[RSK_KNOB_KEEPALIVE_TIME] = {
 		"keepalive_time", "RSK_KEEPALIVE_TIME", KERNEL "tcp_keepalive_time", "s", NULL,
 		1, SECONDS_MAX, 7200 },

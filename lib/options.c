@@ -27,6 +27,7 @@ void rsk_options_init(struct rsk_options *options)
 		.inline_size = rsk_knob_value(RSK_KNOB_INLINE),
 		.sndbuf = rsk_knob_value(RSK_KNOB_WMEM),
 		.rcvbuf = rsk_knob_value(RSK_KNOB_MEM),
+		.iomap_size = (int)rsk_wire_iomap_size((unsigned)rsk_knob_value(RSK_KNOB_IOMAP)),
 		.rcvlowat = 1,
 		.quickack = 1,
 		.keepidle = rsk_knob_value(RSK_KNOB_KEEPALIVE_TIME),

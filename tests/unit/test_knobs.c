@@ -142,7 +142,7 @@ END_TEST
 /* The names that rsockets knows; the others are rsk's alone. */
 static const char *const of_rsockets[] = {
 	"mem_default", "wmem_default", "sqsize_default", "rqsize_default", "inline_default",
-	"polling_time",
+	"iomap_size", "polling_time",
 };
 
 START_TEST(settings_of_rsockets_carry_over)
