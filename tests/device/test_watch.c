@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* rsk_watch(): callbacks from the library's thread, for each arrival, and none after the end of watching. */
-#include <dirent.h>
 #include <poll.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -18,7 +16,7 @@
 /* What a callback was told. Static: a call may come even when the test has seen all that it waits for. */
 struct told {
 	int fd;
-	atomic_int calls;
+	atomic_int calls, tid;
 	_Atomic(uint32_t) last;
 };
 
@@ -28,6 +26,7 @@ static void note(int fd, uint32_t events, void *arg)
 
 	ck_assert_int_eq(fd, t->fd);
 	t->last = events;
+	t->tid = gettid();
 	t->calls++;
 }
 
@@ -50,8 +49,7 @@ static uint32_t watch_into(struct told *t, int fd, uint32_t events)
 	return watch_by(note, t, fd, events);
 }
 
-/* Waits for the call of this number, counted from 1; returns its bits. */
-static uint32_t call_number(struct told *t, int number)
+static void await_calls(struct told *t, int number)
 {
 	uint64_t limit = now_ms() + LIMIT_MS;
 
@@ -59,6 +57,12 @@ static uint32_t call_number(struct told *t, int number)
 		ck_assert_msg(now_ms() < limit, "%d calls, not %d", t->calls, number);
 		poll(NULL, 0, 1);
 	}
+}
+
+/* Waits for the call of this number, counted from 1; returns its bits. */
+static uint32_t call_number(struct told *t, int number)
+{
+	await_calls(t, number);
 	ck_assert_int_eq(t->calls, number);
 	return t->last;
 }
@@ -578,59 +582,49 @@ START_TEST(many_sockets_are_watched)
 		say(p[i].b, "x");
 	}
 	for (int i = 0; i < PAIRS; i++) {
-		ck_assert_uint_eq(call_number(&a[i], 1), EPOLLIN);
-		ck_assert_uint_eq(call_number(&b[i], 1), EPOLLIN);
+		await_calls(&a[i], 1);
+		await_calls(&b[i], 1);
 	}
 }
 END_TEST
 
-/* How often the threads but this one have gone to sleep or were put to it. */
-static long switches_of_others(void)
+/* How often a thread has gone to sleep. */
+static long sleeps_of(int tid)
 {
-	DIR *tasks = opendir("/proc/self/task");
-	long total = 0;
+	char path[64], line[200];
+	long count = -1;
+	FILE *f;
 
-	ck_assert_ptr_nonnull(tasks);
-	for (struct dirent *e; (e = readdir(tasks));) {
-		char path[300], line[200];
-		long count;
-		FILE *f;
-
-		if (e->d_name[0] == '.' || atoi(e->d_name) == getpid())
-			continue;
-		snprintf(path, sizeof(path), "/proc/self/task/%s/status", e->d_name);
-		f = fopen(path, "r");
-		ck_assert_ptr_nonnull(f);
-		while (fgets(line, sizeof(line), f)) {
-			if (sscanf(line, "voluntary_ctxt_switches: %ld", &count) == 1)
-				total += count;
-		}
-		fclose(f);
-	}
-	closedir(tasks);
-	return total;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "voluntary_ctxt_switches: %ld", &count);
+	fclose(f);
+	ck_assert_int_gt(count, 0);
+	return count;
 }
 
 START_TEST(idle_connections_wake_nobody)
 {
 	static struct told told[60];
-	int listening = listener();
 	struct pair p[COUNT(told)];
+	int listening = listener();
 	long before, after;
 
 	for (size_t i = 0; i < COUNT(p); i++) {
 		p[i] = pair_on(listening);
 		watch_into(&told[i], p[i].b, EVERYTHING);
 		say(p[i].a, "x");
-		call_number(&told[i], 1);
+		await_calls(&told[i], 1);
 		ck_assert_int_eq(rsk_recv(p[i].b, &(char){ 0 }, 1, 0), 1);
 	}
 	/* What connecting left to do is over when a second passes without a wake-up. */
-	after = switches_of_others();
+	after = sleeps_of(told[0].tid);
 	for (int second = 0; second < 10; second++) {
 		before = after;
 		poll(NULL, 0, 1000);
-		after = switches_of_others();
+		after = sleeps_of(told[0].tid);
 		if (after == before)
 			return;
 	}
