@@ -213,6 +213,11 @@ static void send_credits(struct rsk_sock *sk)
 	send_bare(sk, rsk_wire_msg(WIRE_OP_SGL, rsk_rx_credit_grant(&sk->rx.credit)), "credits");
 }
 
+bool rsk_stream_control_waits(const struct rsk_sock *sk)
+{
+	return sk->state == RSK_CONNECTED && !rsk_stream_can_control(sk) && control_due(sk);
+}
+
 void rsk_stream_send_control(struct rsk_sock *sk)
 {
 	while (sk->state == RSK_CONNECTED && !sk->left_by_peer && rsk_stream_can_control(sk)) {

@@ -35,6 +35,8 @@ void rsk_stream_progress(struct rsk_sock *sk);
 
 /* Sends what is due: segments, credits, SHUTDOWN, DISCONNECT. State lock held. */
 void rsk_stream_send_control(struct rsk_sock *sk);
+/* Some of it must wait until a send completes: the queue has no entry for it. State lock held. */
+bool rsk_stream_control_waits(const struct rsk_sock *sk);
 
 /* For who sends a control message that writes to the peer's list: is there room for one? If so, memory for
  * what is to be written, and the sending, at this distance from the start of the list. State lock held. */

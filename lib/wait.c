@@ -90,7 +90,7 @@ bool rsk_sock_arm(struct rsk_sock *sk, bool tx)
 	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
 		return false;
 	rx_ret = rsk_qp_arm(&sk->qp, RSK_CQ_RX);
-	if (tx)
+	if (tx || rsk_stream_control_waits(sk))
 		tx_ret = rsk_qp_arm(&sk->qp, RSK_CQ_TX);
 	if (rx_ret < 0 || tx_ret < 0)
 		rsk_sock_fail(sk, EIO, "cannot ask for completion events");

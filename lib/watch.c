@@ -130,6 +130,7 @@ int rsk_watch(int fd, uint32_t events, rsk_watch_fn *fn, void *arg)
 void rsk_watch_forget(void)
 {
 	pthread_mutex_init(&lock, NULL);
+	pthread_cond_init(&callback_ended, NULL);
 	watched = NULL;
 	watched_io = (struct rsk_io){ 0 };
 	running = NULL;
