@@ -15,11 +15,14 @@
 #include "stream.h"
 #include "verbs.h"
 
-enum { OFFERS = 1024, PIECE = 8192 };
+enum { OFFERS = 1024, PIECE = 8192, MAPPINGS = 8 };
 
 /* All that the peer has ever offered to be written to. */
 static struct rsk_entry offers[OFFERS];
 static unsigned noffers;
+/* And of what it has told us to be mapped. */
+static struct rsk_entry mapped[OFFERS];
+static unsigned nmapped;
 static struct rsk_hello peer;
 static uint64_t announced, received;
 static uint64_t room;                /* in all segments that the peer was ever told of */
@@ -30,10 +33,10 @@ static bool within(const struct rsk_entry *offer, uint64_t addr, uint32_t key, u
 	       len <= offer->length - (addr - offer->addr);
 }
 
-static bool was_offered(uint64_t addr, uint32_t key, uint64_t len)
+static bool is_within_one(const struct rsk_entry *all, unsigned count, const struct rsk_entry *piece)
 {
-	for (unsigned i = 0; i < noffers; i++) {
-		if (within(&offers[i], addr, key, len))
+	for (unsigned i = 0; i < count; i++) {
+		if (within(&all[i], piece->addr, piece->key, piece->length))
 			return true;
 	}
 	return false;
@@ -70,33 +73,56 @@ static uint64_t bytes_of(const struct ibv_send_wr *wr)
 	return len;
 }
 
-/* What goes out, whatever came in. */
-static void check_send(const struct ibv_send_wr *wr)
+/* A message goes out, whatever came in, with a write to @to. */
+static void check_message(uint32_t msg, const struct rsk_entry *to, const struct ibv_send_wr *wr)
 {
-	uint64_t addr = wr->wr.rdma.remote_addr, len = bytes_of(wr);
-	uint32_t key = wr->wr.rdma.rkey, msg = ntohl(wr->imm_data);
 	uint64_t list_len = (uint64_t)peer.target_list.length * WIRE_ENTRY_SIZE;
 
-	claim(wr->opcode == IBV_WR_RDMA_WRITE_WITH_IMM);
-	claim(wr->num_sge <= (int)fake.cap.max_send_sge);
 	switch (rsk_wire_op(msg)) {
 	case WIRE_OP_DATA:
-		claim(len && len == rsk_wire_value(msg) && len <= WIRE_DATA_MAX);
-		claim(was_offered(addr, key, len));
+		claim(to->length && to->length == rsk_wire_value(msg) && to->length <= WIRE_DATA_MAX);
+		claim(is_within_one(offers, noffers, to));
 		break;
 	case WIRE_OP_SGL:
-		claim(len == 0 || len == WIRE_ENTRY_SIZE);
-		if (!len)
+		if (!to->length)
 			break;
-		claim(key == peer.target_list.key);
-		claim(addr - peer.target_list.addr <= list_len - WIRE_ENTRY_SIZE);
+		claim(to->length == WIRE_ENTRY_SIZE && to->key == peer.target_list.key);
+		claim(to->addr - peer.target_list.addr <= list_len - WIRE_ENTRY_SIZE);
 		room += length_in(wr);
 		break;
 	case WIRE_OP_CTRL:
-		claim(!len && rsk_wire_value(msg) != WIRE_CTRL_KEEPALIVE);
+		claim(!to->length && rsk_wire_value(msg) != WIRE_CTRL_KEEPALIVE);
 		break;
 	default:
 		claim(!"an operation that never travels");
+	}
+}
+
+static void check_send(const struct ibv_send_wr *wr)
+{
+	static const struct ibv_send_wr *write; /* iWARP: what the message behind it tells of */
+	static const struct rsk_entry nowhere;
+	struct rsk_entry to = { wr->wr.rdma.remote_addr, wr->wr.rdma.rkey, (uint32_t)bytes_of(wr) };
+	uint32_t msg;
+
+	claim(wr->num_sge <= (int)fake.cap.max_send_sge);
+	switch (wr->opcode) {
+	case IBV_WR_RDMA_WRITE_WITH_IMM:
+		claim(!fake.iwarp);
+		check_message(ntohl(wr->imm_data), &to, wr);
+		break;
+	case IBV_WR_RDMA_WRITE:
+		write = wr->next ? wr : NULL;
+		claim(write || !to.length || is_within_one(mapped, nmapped, &to));
+		break;
+	default:
+		claim(wr->opcode == IBV_WR_SEND && fake.iwarp && to.length == sizeof(msg));
+		memcpy(&msg, (const void *)(uintptr_t)wr->sg_list->addr, sizeof(msg));
+		if (write)
+			to = (struct rsk_entry){ write->wr.rdma.remote_addr, write->wr.rdma.rkey,
+						 (uint32_t)bytes_of(write) };
+		check_message(msg, write ? &to : &nowhere, write);
+		write = NULL;
 	}
 }
 
@@ -125,6 +151,22 @@ static void peer_offers_segment(struct rsk_sock *sk, struct input *in)
 	peer_says(rsk_wire_msg(WIRE_OP_SGL, (uint16_t)(sk->tx.credit.sent + peer.credits)));
 }
 
+/* An entry of the table of mappings, and the message that tells of it. */
+static void peer_maps(struct rsk_sock *sk, struct input *in)
+{
+	struct {
+		uint64_t offset;
+		struct rsk_entry to;
+	} entry;
+	unsigned index = take_byte(in) % (MAPPINGS + 1);
+
+	take(in, &entry, sizeof(entry));
+	if (index < sk->maps.room)
+		memcpy(sk->rx.mappings + sizeof(entry) * index, &entry, sizeof(entry));
+	if (fake_message(rsk_wire_msg(WIRE_OP_IOMAP_SGL, index)) && nmapped < OFFERS)
+		mapped[nmapped++] = entry.to;
+}
+
 static void peer_writes_anything(struct rsk_sock *sk, struct input *in)
 {
 	struct rsk_entry entry;
@@ -150,7 +192,7 @@ static void check_result(ssize_t ret, ssize_t most)
 {
 	claim(ret <= most);
 	claim(ret >= 0 || ret == -EAGAIN || ret == -EPIPE || ret == -EPROTO || ret == -ECONNRESET ||
-	      ret == -ETIMEDOUT || ret == -EIO);
+	      ret == -ETIMEDOUT || ret == -EIO || ret == -ENXIO);
 }
 
 static void app_sends(struct rsk_sock *sk, size_t len)
@@ -161,6 +203,15 @@ static void app_sends(struct rsk_sock *sk, size_t len)
 
 	if (len)
 		check_result(rsk_stream_send(sk, &from, MSG_DONTWAIT), (ssize_t)len);
+}
+
+static void app_writes(struct rsk_sock *sk, uint64_t offset)
+{
+	uint8_t bytes[600] = { 0 };
+	struct iovec iov = { bytes, sizeof(bytes) };
+	struct rsk_cursor from = { &iov, 0, sizeof(bytes) };
+
+	check_result(rsk_stream_write(sk, &from, offset, MSG_DONTWAIT), sizeof(bytes));
 }
 
 static void app_receives(struct rsk_sock *sk, int flags)
@@ -187,7 +238,7 @@ static void step(struct rsk_sock *sk, struct input *in)
 {
 	uint8_t what = take_byte(in);
 
-	switch (what % 16) {
+	switch (what % 20) {
 	case 0: return peer_says(take_word(in));
 	case 1: return peer_says(rsk_wire_msg(WIRE_OP_DATA, take_byte(in)));
 	case 2: return peer_says(rsk_wire_msg(WIRE_OP_DATA, take_short(in)));
@@ -202,6 +253,8 @@ static void step(struct rsk_sock *sk, struct input *in)
 	case 11: return app_polls(sk);
 	case 12: return app_sends(sk, take_byte(in));
 	case 13: return app_sends(sk, take_short(in));
+	case 15: return app_writes(sk, take_byte(in));
+	case 16: return peer_maps(sk, in);
 	default: return app_receives(sk, 0);
 	}
 }
@@ -240,9 +293,10 @@ static struct rsk_sock *open_socket(struct input *in)
 	atomic_store(&sk->nonblock, true);
 	sk->options.sq_size = 16 + choice % 16;
 	sk->options.rq_size = 16 + choice / 16;
-	sk->options.inline_size = choice;
+	fake_be_iwarp(choice & 2);
+	sk->options.inline_size = fake.iwarp ? choice | 4 : choice;
+	sk->options.iomap_size = choice & 8 ? MAPPINGS : 0;
 	sk->options.rcvbuf = choice & 1 ? 4096 : 0;
-	sk->options.iomap_size = choice % 8;
 	claim(!rsk_stream_setup(sk, &fake.verbs, &attr));
 	claim(!rsk_stream_attach(sk, fake_qp(&attr), attr.cap.max_inline_data, &hello));
 	room = hello.segment.length;
@@ -262,7 +316,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!greet(&in))
 		return 0;
 	fake_on_send = check_send;
-	noffers = 0;
+	noffers = nmapped = 0;
 	offer(peer.segment);
 	announced = received = 0;
 	sk = open_socket(&in);

@@ -17,6 +17,14 @@ struct queue {
 	unsigned head, tail;
 };
 
+/* Receives that nothing has come for. */
+struct receive {
+	uint64_t wr_id;
+	void *to;
+};
+
+static struct receive receives[QUEUE];
+static unsigned first_receive;       /* the oldest */
 static struct queue rx_done, tx_done, tx_posted;
 static struct ibv_cq *rx_cq;
 static struct ibv_mr *regions[REGIONS];
@@ -36,18 +44,36 @@ static struct ibv_wc pop(struct queue *q)
 
 /* -- what the fuzzer says ---------------------------------------------------------------------- */
 
-bool fake_completion(enum ibv_wc_status status, enum ibv_wc_opcode opcode, uint32_t imm)
+static bool complete_receive(struct ibv_wc wc, uint32_t bytes)
 {
+	struct receive *receive = &receives[first_receive % QUEUE];
+
 	if (!fake.receives)
 		return false;
 	fake.receives--;
-	push(&rx_done, (struct ibv_wc){ .status = status, .opcode = opcode, .imm_data = htonl(imm) });
+	first_receive++;
+	wc.wr_id = receive->wr_id;
+	if (receive->to)
+		memcpy(receive->to, &bytes, wc.byte_len);
+	push(&rx_done, wc);
 	return true;
+}
+
+bool fake_completion(enum ibv_wc_status status, enum ibv_wc_opcode opcode, uint32_t imm)
+{
+	struct ibv_wc wc = { .status = status, .opcode = opcode, .imm_data = htonl(imm),
+			     .byte_len = imm % sizeof(imm) };
+
+	return complete_receive(wc, imm);
 }
 
 bool fake_message(uint32_t msg)
 {
-	return fake_completion(IBV_WC_SUCCESS, IBV_WC_RECV_RDMA_WITH_IMM, msg);
+	struct ibv_wc wc = { .opcode = IBV_WC_RECV_RDMA_WITH_IMM, .imm_data = htonl(msg) };
+
+	if (fake.iwarp)
+		wc = (struct ibv_wc){ .opcode = IBV_WC_RECV, .byte_len = sizeof(msg) };
+	return complete_receive(wc, msg);
 }
 
 /* A work request that is not signalled completes in silence, unless it fails. */
@@ -68,7 +94,7 @@ void fake_complete_sends(unsigned count, enum ibv_wc_status status)
 struct ibv_qp *fake_qp(const struct ibv_qp_init_attr *attr)
 {
 	fake.cap = attr->cap;
-	fake.receives = fake.sends = 0;
+	fake.receives = fake.sends = first_receive = 0;
 	fake.broken = false;
 	rx_cq = attr->recv_cq;
 	rx_done.head = rx_done.tail = 0;
@@ -129,7 +155,9 @@ static int post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_
 	for (; wr; wr = wr->next) {
 		*bad = wr;
 		claim(fake.receives < fake.cap.max_recv_wr);
-		fake.receives++;
+		claim(wr->num_sge == fake.iwarp);
+		receives[(first_receive + fake.receives++) % QUEUE] = (struct receive){
+			wr->wr_id, wr->num_sge ? (void *)(uintptr_t)wr->sg_list->addr : NULL };
 	}
 	return 0;
 }
@@ -141,6 +169,12 @@ struct fake_device fake = {
 	.verbs.ops = { .poll_cq = poll_cq, .req_notify_cq = req_notify_cq,
 		       .post_send = post_send, .post_recv = post_recv },
 };
+
+void fake_be_iwarp(bool iwarp)
+{
+	fake.iwarp = iwarp;
+	device.transport_type = iwarp ? IBV_TRANSPORT_IWARP : IBV_TRANSPORT_IB;
+}
 
 const char *ibv_get_device_name(struct ibv_device *unused)
 {

@@ -16,16 +16,19 @@ struct fake_device {
 	struct ibv_qp_cap cap;       /* what the QP was made with */
 	unsigned receives, sends;    /* posted and not completed */
 	bool broken;                 /* moved to the error state */
+	bool iwarp;                  /* messages are sends of four bytes, not immediate data */
 };
 
 extern struct fake_device fake;
 
+/* Before anything else of a connection. */
+void fake_be_iwarp(bool iwarp);
 /* A QP with these attributes. */
 struct ibv_qp *fake_qp(const struct ibv_qp_init_attr *attr);
 
 /* A message has arrived: false when no receive is posted, so that it never would have. */
 bool fake_message(uint32_t msg);
-/* Any completion of a receive. */
+/* A completion of a receive that is no message, or a failed one; fewer than four bytes came. */
 bool fake_completion(enum ibv_wc_status status, enum ibv_wc_opcode opcode, uint32_t imm);
 /* Up to @count of the sends complete. */
 void fake_complete_sends(unsigned count, enum ibv_wc_status status);
