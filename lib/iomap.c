@@ -44,13 +44,18 @@ void rsk_maps_destroy(struct rsk_sock *sk)
 int rsk_maps_told(struct rsk_sock *sk, uint32_t index)
 {
 	struct rsk_maps *maps = &sk->maps;
+	struct rsk_mapping mapping;
+	int ret;
 
 	if (index >= maps->room)
 		return -EPROTO;
+	ret = rsk_wire_get_mapping(&mapping, sk->rx.mappings + (size_t)index * WIRE_MAPPING_SIZE);
+	if (ret)
+		return ret;
+	maps->theirs[index] = mapping;
 	if (index >= maps->told)
 		maps->told = index + 1;
-	return rsk_wire_get_mapping(&maps->theirs[index],
-				    sk->rx.mappings + (size_t)index * WIRE_MAPPING_SIZE);
+	return 0;
 }
 
 static const struct rsk_mapping *find(const struct rsk_maps *maps, uint64_t offset)
@@ -66,10 +71,14 @@ int rsk_maps_find(struct rsk_sock *sk, uint64_t offset, uint32_t len, struct rsk
 {
 	const struct rsk_mapping *mapping = find(&sk->maps, offset);
 	uint64_t from_start;
+	int ret;
 
 	if (!mapping) {
 		/* The application may have heard of it in another way than by this connection. */
 		rsk_stream_progress(sk);
+		ret = rsk_stream_check_send(sk);
+		if (ret)
+			return ret;
 		mapping = find(&sk->maps, offset);
 	}
 	if (!mapping) {
