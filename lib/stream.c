@@ -242,7 +242,9 @@ static inline int on_data(struct rsk_sock *sk, uint32_t len)
 
 	if (!ret)
 		ret = rsk_rx_credit_data(&sk->rx.credit, len);
-	rsk_hold_message(&sk->rx.hold, len, !sk->rx.credit.filled);
+	/* A message that is refused changes nothing: what was shown stays shown. */
+	if (!ret)
+		rsk_hold_message(&sk->rx.hold, len, !sk->rx.credit.filled);
 	return ret;
 }
 
