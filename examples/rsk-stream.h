@@ -12,9 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <rsk/rsk.h>
-
 #include "common.h"
+#include "transport.h"
 
 enum {
 	SYNC_BYTES = 16,
@@ -30,24 +29,6 @@ struct program {
 };
 
 extern const struct program program;
-
-/* The calls of a stream socket: rsk's, or the kernel's for -T s. */
-struct transport {
-	const char *name;
-	int (*socket)(int domain, int type, int protocol);
-	int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t len);
-	int (*bind)(int fd, const struct sockaddr *addr, socklen_t len);
-	int (*listen)(int fd, int backlog);
-	int (*accept)(int fd, struct sockaddr *addr, socklen_t *len);
-	int (*connect)(int fd, const struct sockaddr *addr, socklen_t len);
-	ssize_t (*send)(int fd, const void *buf, size_t len, int flags);
-	ssize_t (*recv)(int fd, void *buf, size_t len, int flags);
-	int (*poll)(struct pollfd *fds, nfds_t nfds, int timeout_ms);
-	int (*shutdown)(int fd, int how);
-	int (*close)(int fd);
-};
-
-extern const struct transport transport_rdma, transport_tcp;
 
 /* Fill @to with the @len bytes that belong at @offset of what one end sends. */
 typedef void pattern_fn(uint8_t *to, size_t len, uint64_t offset, bool from_client);

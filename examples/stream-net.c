@@ -6,56 +6,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-
-const struct transport transport_rdma = {
-	.name = "rdma",
-	.socket = rsk_socket,
-	.setsockopt = rsk_setsockopt,
-	.bind = rsk_bind,
-	.listen = rsk_listen,
-	.accept = rsk_accept,
-	.connect = rsk_connect,
-	.send = rsk_send,
-	.recv = rsk_recv,
-	.poll = rsk_poll,
-	.shutdown = rsk_shutdown,
-	.close = rsk_close,
-};
-
-/* glibc declares these three with unions for the address, so their own types do not fit. */
-static int tcp_bind(int fd, const struct sockaddr *addr, socklen_t len)
-{
-	return bind(fd, addr, len);
-}
-
-static int tcp_accept(int fd, struct sockaddr *addr, socklen_t *len)
-{
-	return accept(fd, addr, len);
-}
-
-static int tcp_connect(int fd, const struct sockaddr *addr, socklen_t len)
-{
-	return connect(fd, addr, len);
-}
-
-const struct transport transport_tcp = {
-	.name = "tcp",
-	.socket = socket,
-	.setsockopt = setsockopt,
-	.bind = tcp_bind,
-	.listen = listen,
-	.accept = tcp_accept,
-	.connect = tcp_connect,
-	.send = send,
-	.recv = recv,
-	.poll = poll,
-	.shutdown = shutdown,
-	.close = close,
-};
 
 static int set_option(int fd, int level, int name, int value, const char *text)
 {
@@ -207,7 +160,7 @@ static int accept_client(int listener, char peer[ADDRESS_TEXT_MAX])
 
 	do {
 		len = sizeof(addr);
-		fd = opt.net->accept(listener, (struct sockaddr *)&addr, &len);
+		fd = opt.net->accept4(listener, (struct sockaddr *)&addr, &len, 0);
 	} while (fd < 0 && errno == EINTR);
 	if (fd < 0)
 		complain(listener, NULL, "accept a client on port", opt.port);
