@@ -631,9 +631,10 @@ void rsk_qp_nudge(struct rsk_qp *qp)
 void rsk_qp_drain(struct rsk_qp *qp, bool readable)
 {
 	/* fired counts events that ought to come; one can be late by a moment, so what is missing stays
-	 * expected. An event too many leaves the descriptor readable, so look after 16, 32, 64... drains
-	 * even when none is expected. */
-	if (++qp->quiet >= 16 && !(qp->quiet & (qp->quiet - 1)))
+	 * expected. And one can be too many: a device may raise it for a completion that was polled before the
+	 * CQ was armed. Then the arming is spent, and no edge will come any more. So look although none is
+	 * expected, but seldom for who keeps calling: in the first 16 drains, then after 32, 64... */
+	if (++qp->quiet <= 16 || !(qp->quiet & (qp->quiet - 1)))
 		readable = true;
 	while (readable || qp->fired[RSK_CQ_RX] || qp->fired[RSK_CQ_TX]) {
 		readable = false;

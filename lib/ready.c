@@ -126,19 +126,27 @@ static void ring(struct rsk_ready *ready, bool on)
 
 	if (ready->fd >= 0)
 		epoll_ctl(ready->fd, EPOLL_CTL_MOD, ready->bell->fd, &event);
-	ready->raised = on;
+}
+
+void rsk_ready_raise_for(struct rsk_ready *ready, uint32_t news)
+{
+	if (!(news & ~ready->raised))
+		return;
+	ready->raised |= news;
+	ring(ready, true);
 }
 
 void rsk_ready_raise(struct rsk_ready *ready)
 {
-	if (!ready->raised)
-		ring(ready, true);
+	rsk_ready_raise_for(ready, RSK_READY_ANYTHING);
 }
 
 void rsk_ready_lower(struct rsk_ready *ready)
 {
-	if (ready->raised)
-		ring(ready, false);
+	if (!ready->raised)
+		return;
+	ready->raised = 0;
+	ring(ready, false);
 }
 
 int rsk_ready_sleep(struct rsk_ready *ready, int ms)

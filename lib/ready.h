@@ -19,8 +19,10 @@ struct rsk_bell;
 struct rsk_ready {
 	int fd;                      /* -1 until the socket has a descriptor */
 	struct rsk_bell *bell;       /* the eventfd */
-	bool raised;
+	uint32_t raised;             /* for what: bits that only the owner knows, or RSK_READY_ANYTHING */
 };
+
+#define RSK_READY_ANYTHING (UINT32_C(1) << 31)
 
 /* Creates the descriptor. 0 or -errno. */
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec);
@@ -33,6 +35,8 @@ int rsk_ready_add(struct rsk_ready *ready, int fd);
 void rsk_ready_remove(struct rsk_ready *ready, int fd);
 
 void rsk_ready_raise(struct rsk_ready *ready);
+/* The same for @news: what it was not raised for yet makes an edge, too. */
+void rsk_ready_raise_for(struct rsk_ready *ready, uint32_t news);
 void rsk_ready_lower(struct rsk_ready *ready);
 
 enum rsk_ready_source {

@@ -124,13 +124,15 @@ static short news_for_others(struct rsk_sock *sk, short own)
 }
 
 /* Makes the descriptor unreadable until something new happens, unless it is there for others already; also
- * then the channel's events are taken, or the next would be no edge. Not while somebody sleeps on it: the
- * event may be what shall wake that thread, which will take it itself. */
+ * then the channel's events are taken, or the next would be no edge. What a sleeper may be about to wake by
+ * stays: it will take it itself. */
 static void quiesce(struct rsk_sock *sk, short own)
 {
-	if (sk->wanted && news_for_others(sk, own))
-		rsk_ready_raise(&sk->ready);
-	else if (!sk->sleeper)
+	short news = sk->wanted ? news_for_others(sk, own) : 0;
+
+	if (news)
+		rsk_ready_raise_for(&sk->ready, (uint16_t)news);
+	else if (sk->sleeper != RSK_ON_DESCRIPTOR)
 		rsk_ready_lower(&sk->ready);
 	if (!sk->sleeper && has_qp(sk))
 		rsk_qp_drain(&sk->qp, false);
@@ -140,8 +142,8 @@ static void quiesce(struct rsk_sock *sk, short own)
  * show on the descriptor. */
 static void settle(struct rsk_sock *sk, short own)
 {
-	if (sk->wanted && news_for_others(sk, own))
-		rsk_ready_raise(&sk->ready);
+	if (sk->wanted)
+		rsk_ready_raise_for(&sk->ready, (uint16_t)news_for_others(sk, own));
 }
 
 static bool reports(const struct rsk_qp *qp, enum rsk_cq which)
@@ -236,10 +238,11 @@ void rsk_sock_tell(struct rsk_sock *sk, bool all)
 	}
 }
 
-/* The CQ stays armed for observers, whoever took the event that spent the last arming. */
+/* The CQ stays armed for observers, and for those who wait on the descriptor, whoever took the event that spent
+ * the last arming. */
 static void rearm(struct rsk_sock *sk)
 {
-	while (sk->observers && rsk_sock_arm(sk, awaits_room(sk)))
+	while ((sk->observers || sk->wanted) && rsk_sock_arm(sk, awaits_room(sk)))
 		rsk_stream_progress(sk);
 }
 
@@ -253,6 +256,7 @@ uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer)
 		return mask;
 	quiesce(sk, 0);
 	rearm(sk);
+	settle(sk, 0);
 	rsk_stream_rest(sk);
 	return (uint16_t)rsk_sock_mask(sk) & observer->events;
 }
@@ -433,8 +437,11 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 		settle(sk, 0);
 	}
 	sk->waiters--;
-	settle(sk, 0);
+	/* While this thread slept for all, others left events to it, and may have had their edge of them. */
+	if (sk->observers || sk->wanted)
+		quiesce(sk, 0);
 	rearm(sk);
+	settle(sk, 0);
 	/* Whoever followed needs a new thread to sleep on the descriptor. */
 	tell_followers(sk);
 	return ret;

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Is a wake-up ever lost? A model of how librsk arms its CQ, polls, sleeps and tells others (lib/wait.c,
+ * lib/qp.c, lib/ready.c, lib/epoll.c), to be checked by spin: tests/model/check does.
+ *
+ * A device brings DATA messages for a receiver and ROOM messages (credits) for a sender to one connection. Who
+ * waits for them is chosen by macros, each a process:
+ *   READER        blocking receives: rsk_sock_wait(), asleep on the completion channel; with READER=2 they have a
+ *                 time limit, and sleep on the descriptor
+ *   EPOLL         rsk_epoll_wait() on the socket, with one receive for each report; with EPOLL=2 edge
+ *                 triggered, with receives until EAGAIN. Instead of READER
+ *   WRITER        blocking sends, in the same two manners
+ *   LOOP          a foreign event loop: non-blocking sends until EAGAIN, then poll(2) on the descriptor, or,
+ *                 with LOOP=2, epoll(7), edge triggered. Instead of WRITER
+ *   CLOSER        rsk_close() at any time
+ * The state lock is modelled as such: what a thread does under it is seen by the others as one step, but by the
+ * device, which knows no lock, step by step.
+ *
+ * The claim: every process comes to its end, there is no invalid end state. BROKEN leaves one step of the protocol
+ * out: each such model must be rejected, or the check is worth nothing. What is not claimed is how long it takes:
+ * several who wait for the same socket may go round a few times for each other's news (REMINDERS in wait.c).
+ */
+#ifndef DATA
+#define DATA 2
+#endif
+#ifndef ROOM
+#define ROOM 1
+#endif
+#ifndef BROKEN
+#define BROKEN 0
+#endif
+
+/* What may be left out. */
+#define NO_SECOND_LOOK 1     /* of a sleeper, after arming */
+#define NO_REARM 2           /* for the observers, by who took the event */
+#define NOT_SPENT 3          /* an event taken leaves the CQ armed, it is thought */
+#define NO_TELLING 4         /* of followers, by who slept for them */
+#define NO_SETTLING 5        /* the descriptor rests, whatever others were told */
+#define NO_RAISE 6           /* closing does not raise the descriptor */
+#define DRAIN_ASLEEP 7       /* events are taken away from the sleeper */
+#define NO_ENQUEUE 8         /* what arrives while another call looks is not put on the ready list */
+#define NO_LOOK 9            /* at the channel, for an event too many, when none is expected */
+
+#ifdef EPOLL
+#define OBSERVED true
+#else
+#define OBSERVED false
+#endif
+#define IN 1                 /* POLLIN */
+#define OUT 2                /* POLLOUT */
+#define ANYTHING 4
+#define NOBODY 0
+#define ON_DESCRIPTOR 1
+#define ON_CHANNEL 2
+
+/* The device. */
+byte cq_data, cq_room;       /* completions nobody has polled */
+bool notify;                 /* the CQ raises an event with the next one */
+byte events, nudges;         /* on the channel: of the receive CQ; of the send CQ, by rsk_qp_nudge() */
+
+/* struct rsk_qp, struct rsk_sock. */
+bool locked;                 /* the state lock */
+bool armed;
+byte fired;
+byte data, room;             /* arrived, and not yet taken by the application */
+byte raised = ANYTHING;      /* for whom: as rsk_sock_publish() leaves it */
+byte sleeper = NOBODY;
+byte waiters;
+byte news;
+byte wanted;
+bool closed;
+byte news_for_others;        /* a local variable of those who hold the state lock */
+
+/* The kernel's memory of an edge, of each epoll instance that the descriptor is an edge-triggered member of. */
+bool edge_loop = true, edge_epoll = true;
+
+/* struct rsk_epoll and its one item. */
+bool item_queued, item_arrived, bell;
+bool taking;                 /* by the thread that holds the state lock */
+
+#define MASK ((data > 0 || closed -> IN : 0) | (room > 0 || closed -> OUT : 0))
+#define READABLE (raised > 0 || events > 0 || nudges > 0)
+
+inline lock() { atomic { !locked -> locked = true } }
+inline unlock() { locked = false }
+
+inline edge() { edge_loop = true; edge_epoll = true }
+
+/* rsk_ready_raise() and rsk_ready_lower() */
+inline raise_descriptor(bits)
+{
+	d_step { if :: bits & ~raised -> raised = raised | (bits); edge() :: else fi }
+}
+inline lower_descriptor() { raised = 0 }
+
+/* tell() and enqueue(), called by rsk_sock_tell() */
+inline tell_observer()
+{
+#ifdef EPOLL
+	item_arrived = true;
+#if BROKEN != NO_ENQUEUE
+	item_queued = true;
+	if :: !taking -> bell = true :: else fi;
+#endif
+#endif
+	skip
+}
+
+inline tell_followers() { d_step { if :: waiters > 0 -> news++ :: else fi } }
+
+/* rsk_stream_progress() with rsk_qp_poll_rx(), note_completion(); then rsk_sock_tell() */
+inline progress()
+{
+	atomic {
+		if
+		:: cq_data + cq_room > 0 ->
+			if :: armed -> armed = false; fired++ :: else fi;
+			if :: cq_data > 0 -> tell_observer() :: else fi;
+			data = data + cq_data; cq_data = 0;
+			room = room + cq_room; cq_room = 0
+		:: else
+		fi
+	}
+}
+
+/* rsk_qp_arm(): newly tells whether the caller has to look again */
+inline arm(newly)
+{
+	d_step {
+		newly = !armed;
+		if :: !armed -> armed = true; notify = true :: else fi
+	}
+}
+
+/* rsk_qp_took_event(), of the receive CQ */
+inline took_event()
+{
+	d_step {
+		if :: fired > 0 -> fired-- :: else fi;
+#if BROKEN != NOT_SPENT
+		armed = false
+#endif
+	}
+}
+
+/* rsk_qp_drain() */
+inline drain(readable)
+{
+	do
+	:: atomic { (readable || fired > 0) && events > 0 -> events--; took_event(); readable = false }
+	:: atomic { (readable || fired > 0) && nudges > 0 -> nudges--; readable = false }
+	:: else -> break
+	od;
+	readable = false
+}
+
+/* quiesce(), with news_for_others() */
+inline quiesce(own)
+{
+	news_for_others = MASK & wanted & ~(own);
+	if
+#if BROKEN != NO_SETTLING
+	:: news_for_others -> raise_descriptor(news_for_others)
+#endif
+	:: else ->
+		if :: sleeper != ON_DESCRIPTOR -> lower_descriptor() :: else fi
+	fi;
+	if
+#if BROKEN == DRAIN_ASLEEP
+	:: true ->
+#else
+	:: sleeper == NOBODY ->
+#endif
+		again = BROKEN != NO_LOOK;
+		drain(again)
+	:: else
+	fi
+}
+
+/* settle() */
+inline settle(own)
+{
+#if BROKEN != NO_SETTLING
+	news_for_others = MASK & wanted & ~(own);
+	if :: news_for_others -> raise_descriptor(news_for_others) :: else fi;
+#endif
+	skip
+}
+
+/* rearm() */
+inline rearm()
+{
+#if BROKEN != NO_REARM
+	if
+	:: OBSERVED || wanted ->
+		arm(again);
+		do :: again -> progress(); arm(again) :: else -> break od
+	:: else
+	fi;
+#endif
+	skip
+}
+
+/* rsk_sock_poll(), RSK_LOOK_AND_ARM: what a non-blocking call does before it fails with EAGAIN */
+inline sock_poll(own, mask)
+{
+	progress();
+	mask = MASK & own;
+	if
+	:: mask -> skip
+	:: else ->
+		wanted = wanted | own;
+		quiesce(own);
+		arm(again);
+		again = false;
+		progress();
+		mask = MASK & own;
+		wanted = wanted & ~mask;
+		settle(mask)
+	fi
+}
+
+/* rsk_sock_look(), for the item of the epoll instance */
+inline sock_look(mask)
+{
+	progress();
+	mask = MASK & IN;
+#if EPOLL == 1
+	if
+	:: mask -> skip
+	:: else ->
+#endif
+		quiesce(0);
+		rearm();
+		again = false;
+		settle(0);
+		mask = MASK & IN
+#if EPOLL == 1
+	fi
+#endif
+}
+
+/* sleep_on_channel(): the event is taken without the lock */
+inline sleep_on_channel()
+{
+	sleeper = ON_CHANNEL;
+	unlock();
+	if
+	:: atomic { events > 0 -> events-- };
+		lock();
+		sleeper = NOBODY;
+		took_event()
+	:: atomic { nudges > 0 -> nudges-- };
+		lock();
+		sleeper = NOBODY
+	fi
+}
+
+/* sleep_on_descriptor() */
+inline sleep_on_descriptor()
+{
+	sleeper = ON_DESCRIPTOR;
+	unlock();
+	atomic { READABLE -> was_raised = raised > 0; again = events > 0 || nudges > 0 };
+	lock();
+	sleeper = NOBODY;
+	if :: was_raised -> lower_descriptor() :: else fi;
+	if :: again -> drain(again) :: else fi
+}
+
+/* follow() */
+inline follow()
+{
+	seen = news;
+	unlock();
+	news != seen;
+	lock()
+}
+
+/* rsk_sock_wait(); the state lock held */
+inline sock_wait(own, how)
+{
+	progress();
+	if
+	:: MASK & own -> skip
+	:: else ->
+		waiters++;
+		do
+		:: closed -> break
+		:: else ->
+			arm(again);
+			again = false;
+#if BROKEN != NO_SECOND_LOOK
+			progress();
+#endif
+			if :: MASK & own -> break :: else fi;
+			if
+			:: sleeper != NOBODY -> follow()
+			:: else ->
+				if
+				:: how == ON_CHANNEL -> sleep_on_channel()
+				:: else -> sleep_on_descriptor()
+				fi;
+#if BROKEN != NO_TELLING
+				if :: waiters > 1 -> tell_followers() :: else fi
+#else
+				skip
+#endif
+			fi;
+			progress();
+			if :: MASK & own -> break :: else fi;
+			settle(0)
+		od;
+		waiters--;
+		if :: OBSERVED || wanted -> quiesce(0) :: else fi;
+		rearm();
+		again = false;
+		settle(0);
+#if BROKEN != NO_TELLING
+		tell_followers()
+#endif
+	fi
+}
+
+active proctype device()
+{
+	byte more_data = DATA, more_room = ROOM;
+
+	do
+	:: more_data + more_room > 0 ->
+		if
+		:: more_data > 0 -> more_data--; cq_data++
+		:: more_room > 0 -> more_room--; cq_room++
+		fi;
+		/* The completion can be seen, and the CQ be armed again, before its event is raised. */
+		d_step { if :: notify -> notify = false; events++; edge() :: else fi }
+#ifdef CLOSER
+	:: break                     /* the rest never comes */
+#endif
+	:: else -> break
+	od
+}
+
+#ifdef READER
+active proctype reader()
+{
+	bool again, was_raised;
+	byte seen, got;
+
+	do
+	:: got == DATA -> break
+	:: else ->
+		lock();
+		sock_wait(IN, (READER == 2 -> ON_DESCRIPTOR : ON_CHANNEL));
+		if
+		:: data > 0 ->
+			d_step { wanted = wanted & ~IN; data--; got++ };
+			unlock()
+		:: else -> unlock(); break
+		fi
+	od
+}
+#endif
+
+#ifdef WRITER
+active proctype writer()
+{
+	bool again, was_raised;
+	byte seen, got;
+
+	do
+	:: got == ROOM -> break
+	:: else ->
+		lock();
+		wanted = wanted & ~OUT; /* take_room() */
+		sock_wait(OUT, (WRITER == 2 -> ON_DESCRIPTOR : ON_CHANNEL));
+		if
+		:: room > 0 ->
+			d_step { room--; got++ };
+			unlock()
+		:: else -> unlock(); break
+		fi
+	od
+}
+#endif
+
+#ifdef LOOP
+active proctype loop()
+{
+	bool again;
+	byte mask, got;
+
+	do
+	:: closed -> break
+	:: else ->
+		lock();
+		wanted = wanted & ~OUT; /* take_room() */
+		sock_poll(OUT, mask);
+		if
+		:: room > 0 ->
+			d_step { room--; got++ };
+			unlock()
+		:: else ->
+			unlock();
+			if
+			:: mask || got == ROOM -> break
+			:: else ->
+#if LOOP == 2
+				do
+				:: atomic { edge_loop && READABLE -> edge_loop = false; break }
+				:: atomic { edge_loop && !READABLE -> edge_loop = false }
+				od
+#else
+				READABLE
+#endif
+			fi
+		fi
+	od
+}
+#endif
+
+#ifdef EPOLL
+/* rsk_epoll_take(), and a receive, which by itself is a call as in a foreign loop. */
+active proctype epoll()
+{
+	bool again, sock_event;
+	byte mask, got;
+
+	do
+	:: got == DATA -> break
+	:: else ->
+		/* take_some(): the ready list, or the kernel: the bell, and an edge of the socket's descriptor. */
+		d_step { if :: !item_queued -> bell = false :: else fi };
+		sock_event = false;
+		if
+		:: item_queued -> skip
+		:: bell -> skip
+		:: atomic { edge_epoll && READABLE -> edge_epoll = false; sock_event = true }
+		:: atomic { edge_epoll && !READABLE -> edge_epoll = false }
+		fi;
+		if
+		:: sock_event || item_queued ->  /* take_kernel() enqueues; dequeue() */
+			item_queued = false;
+			/* report() */
+			lock();
+			taking = true;
+			sock_look(mask);
+#if EPOLL == 2
+			if :: !item_arrived -> mask = 0 :: else fi;
+#else
+			if :: mask -> item_queued = true :: else fi;
+#endif
+			item_arrived = false;
+			taking = false;
+			d_step { if :: item_queued -> bell = true :: else fi };
+			unlock();
+			/* The application's receive. */
+			do
+			:: mask ->
+				lock();
+				sock_poll(IN, mask);
+				if
+				:: data > 0 ->
+					d_step { wanted = wanted & ~IN; data--; got++ };
+					unlock()
+				:: else -> mask = 0; unlock()
+				fi;
+#if EPOLL == 1
+				mask = 0
+#endif
+			:: else -> break
+			od
+		:: else
+		fi
+	od
+}
+#endif
+
+#ifdef CLOSER
+/* rsk_sock_close() and rsk_sock_wake() */
+active proctype closer()
+{
+	lock();
+	closed = true;
+#if BROKEN != NO_RAISE
+	raise_descriptor(ANYTHING);
+	if :: sleeper == ON_CHANNEL -> d_step { nudges++; edge() } :: else fi;
+#endif
+	tell_followers();
+	unlock()
+}
+#endif
