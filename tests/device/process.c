@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <linux/capability.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,37 @@ int open_descriptors(void)
 int running_threads(void)
 {
 	return entries_of("/proc/self/task");
+}
+
+static long sleeps_of(const char *task)
+{
+	char path[300], line[200];
+	long sleeps = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/status", task);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "voluntary_ctxt_switches: %ld", &sleeps);
+	fclose(f);
+	return sleeps;
+}
+
+long sleeps_of_other_threads(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *task;
+	long sleeps = 0;
+
+	ck_assert_ptr_nonnull(tasks);
+	while ((task = readdir(tasks))) {
+		if (atoi(task->d_name) > 0 && atoi(task->d_name) != getpid())
+			sleeps += sleeps_of(task->d_name);
+	}
+	closedir(tasks);
+	return sleeps;
 }
 
 long resident_kib(void)

@@ -7,6 +7,8 @@
 
 int open_descriptors(void);
 int running_threads(void);
+/* How often all but the main one have gone to sleep. */
+long sleeps_of_other_threads(void);
 long resident_kib(void);
 long pinned_kib(void);
 
