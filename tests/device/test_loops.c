@@ -182,8 +182,8 @@ START_TEST(epoll_drives_a_hundred_connections)
 }
 END_TEST
 
-/* The engine thread may have the rest of connecting to do, but nothing for each message. (Software verbs have
- * threads that are the device.) */
+/* The engine thread may have the rest of connecting to do, and a time limit to keep for a record that has come
+ * in part, but nothing for each message. (Software verbs have threads that are the device.) */
 START_TEST(no_other_thread_works_for_a_loop)
 {
 	const char *preload = getenv("LD_PRELOAD");
@@ -194,7 +194,7 @@ START_TEST(no_other_thread_works_for_a_loop)
 	connect_ends();
 	before = sleeps_of_other_threads();
 	drive_by_epoll(0);
-	ck_assert_int_lt(sleeps_of_other_threads() - before, PAIRS);
+	ck_assert_int_lt(sleeps_of_other_threads() - before, 4 * PAIRS);
 }
 END_TEST
 
