@@ -242,6 +242,7 @@ static void released(void *object)
 {
 	struct rsk_sock *sk = object;
 	enum rsk_state state;
+	bool used;
 
 	pthread_mutex_lock(&closing_lock);
 	closing++;
@@ -250,9 +251,13 @@ static void released(void *object)
 	rsk_lock(&sk->lock);
 	rsk_ready_close(&sk->ready);
 	state = sk->state;
+	used = state != RSK_IDLE || sk->cm.id;
 	rsk_unlock(&sk->lock);
-	/* A connection takes its time, in the background. A port is free again on return. */
-	if (state == RSK_IDLE || state == RSK_LISTENING)
+	/* A connection takes its time, in the background. A port is free again on return. Of a socket that was
+	 * never used, the engine knows nothing. */
+	if (!used)
+		finish_close(sk);
+	else if (state == RSK_IDLE || state == RSK_LISTENING)
 		rsk_progress_call(close_on_engine, sk);
 	else
 		rsk_progress_post(&sk->close_work);
