@@ -452,6 +452,18 @@ static int collect(struct set *set, int ep, struct epoll_event *events, int max)
 	return n;
 }
 
+/* What was told during a collection that found nothing wakes nobody. nStack would sleep now, which no module can
+ * help; this program is about the module. */
+static bool has_ready(struct set *set)
+{
+	bool ready;
+
+	pthread_spin_lock(&set->lock);
+	ready = set->ready;
+	pthread_spin_unlock(&set->lock);
+	return ready;
+}
+
 int epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 {
 	struct app *at = find(ep);
@@ -468,6 +480,8 @@ int epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 		until.tv_nsec -= 1000000000l;
 	}
 	while (!(n = collect(at->set, ep, events, max)) && timeout) {
+		if (has_ready(at->set))
+			continue;
 		if (timeout < 0 ? sem_wait(&at->set->posted) : sem_timedwait(&at->set->posted, &until))
 			return errno == ETIMEDOUT ? 0 : -1;
 	}

@@ -398,6 +398,20 @@ START_TEST(data_that_was_there_before_is_reported_by_add)
 }
 END_TEST
 
+/* An edge may be told after its byte was taken, as nStack does not look again: only too few are too few. */
+static int await_bytes(int ep, int fd)
+{
+	int count = 0;
+	char byte;
+
+	while (!count) {
+		app_event(ep);
+		while (recv(fd, &byte, 1, 0) == 1)
+			count++;
+	}
+	return count;
+}
+
 /* A record that comes after each look: nothing may be lost between add, mod, wait and arrival. */
 START_TEST(no_wakeup_is_lost)
 {
@@ -410,15 +424,10 @@ START_TEST(no_wakeup_is_lost)
 	ep_a = app_set(e.a, EPOLLIN | mode);
 	ep_b = app_set(e.b, EPOLLIN | mode);
 	for (int i = 0; i < 1000; i++) {
-		char byte;
-
 		app_send(e.a, "x");
-		app_event(ep_b);
-		while (recv(e.b, &byte, 1, 0) == 1)
-			app_send(e.b, "y");
-		app_event(ep_a);
-		while (recv(e.a, &byte, 1, 0) == 1)
-			;
+		ck_assert_int_eq(await_bytes(ep_b, e.b), 1);
+		app_send(e.b, "y");
+		ck_assert_int_eq(await_bytes(ep_a, e.a), 1);
 		if (i % 8 == 0)
 			app_control(ep_b, EPOLL_CTL_MOD, e.b, EPOLLIN | mode);
 	}
@@ -795,6 +804,7 @@ END_TEST
 
 static int use_in_child(struct ends e, int listening)
 {
+	uint32_t events;
 	char byte;
 
 	if (send(e.a, "x", 1, MSG_NOSIGNAL) != -1 || errno != ECONNRESET)
@@ -807,8 +817,14 @@ static int use_in_child(struct ends e, int listening)
 		return 4;
 	if (close(e.a) || close(e.b) || close(listening))
 		return 5;
-	/* A new start. */
-	e = app_pair();
+	/* A new start. Where sends are written to a device file, the kernel refuses them in a child of the process
+	 * that opened it; then the connection has failed, and says so. */
+	listening = app_listener();
+	e.a = app_connecting(app_name(listening));
+	events = app_event(app_set(e.a, EPOLLOUT));
+	if (events & EPOLLERR)
+		return app_socket_error(e.a) == EACCES ? 0 : 7;
+	e.b = app_accept(listening);
 	app_send(e.a, "child");
 	app_expect(e.b, "child");
 	if (recv(e.a, &byte, 1, 0) != -1 || errno != EAGAIN)
