@@ -27,8 +27,13 @@ struct rsk_hold {
 /* A message of @len bytes has arrived; @fills_segment: it ends where its segment does. */
 static inline void rsk_hold_message(struct rsk_hold *hold, uint32_t len, bool fills_segment)
 {
-	bool is_part = fills_segment && len < hold->record && hold->record < RSK_HOLD_MAX && !hold->bytes;
+	bool is_part;
 
+	if (!fills_segment && !hold->bytes) {
+		hold->record = len;  /* as nearly always */
+		return;
+	}
+	is_part = fills_segment && len < hold->record && hold->record < RSK_HOLD_MAX && !hold->bytes;
 	hold->record = is_part ? hold->record : hold->bytes + len;
 	hold->bytes = is_part && !hold->in_vain ? len : 0;
 }

@@ -90,7 +90,8 @@ bool rsk_sock_arm(struct rsk_sock *sk, bool tx)
 	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
 		return false;
 	rx_ret = rsk_qp_arm(&sk->qp, RSK_CQ_RX);
-	if (tx || rsk_stream_control_waits(sk))
+	/* Nearly always there is room for control messages: no call for that. */
+	if (tx || (sk->qp.ctrl_in_flight == RSK_QP_CTRL && rsk_stream_control_waits(sk)))
 		tx_ret = rsk_qp_arm(&sk->qp, RSK_CQ_TX);
 	if (rx_ret < 0 || tx_ret < 0)
 		rsk_sock_fail(sk, EIO, "cannot ask for completion events");
@@ -240,7 +241,7 @@ void rsk_sock_tell(struct rsk_sock *sk, bool all)
 
 /* The CQ stays armed for observers, and for those who wait on the descriptor, whoever took the event that spent
  * the last arming. */
-static void rearm(struct rsk_sock *sk)
+static inline void rearm(struct rsk_sock *sk)
 {
 	while ((sk->observers || sk->wanted) && rsk_sock_arm(sk, awaits_room(sk)))
 		rsk_stream_progress(sk);
@@ -312,11 +313,11 @@ int64_t rsk_spin_ns(void)
 
 static bool spin(struct rsk_sock *sk, bool (*look)(struct rsk_sock *))
 {
-	int64_t until;
+	int64_t limit = rsk_spin_ns(), until;
 
-	if (!rsk_spin_ns() || sk->state != RSK_CONNECTED)
+	if (!limit || sk->state != RSK_CONNECTED)
 		return false;
-	until = rsk_now() + rsk_spin_ns();
+	until = rsk_now() + limit;
 	do {
 		rsk_unlock(&sk->lock);
 		rsk_lock(&sk->lock);
