@@ -86,11 +86,16 @@ static void run_call(void *arg)
 	c->error = c->ret < 0 ? errno : 0;
 }
 
-void call_blocks(struct call *c, ssize_t (*make)(int fd), int fd)
+void call_begins(struct call *c, ssize_t (*make)(int fd), int fd)
 {
 	c->make = make;
 	c->fd = fd;
 	task_start(&c->task, run_call, c);
+}
+
+void call_blocks(struct call *c, ssize_t (*make)(int fd), int fd)
+{
+	call_begins(c, make, fd);
 	task_wait_asleep(&c->task);
 	ck_assert_msg(!c->task.done, "a call that should block returned %zd (%s)", c->ret,
 		      strerror(c->error));

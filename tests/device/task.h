@@ -35,7 +35,9 @@ struct call {
 	struct task task;
 };
 
-/* Returns when the thread is blocked in make(fd). */
+/* Has a thread call make(fd). */
+void call_begins(struct call *c, ssize_t (*make)(int fd), int fd);
+/* The same; returns when the thread is blocked in it. */
 void call_blocks(struct call *c, ssize_t (*make)(int fd), int fd);
 
 /* Waits for its return; then c->ret and c->error tell how. */

@@ -269,6 +269,12 @@ START_TEST(libuv_drives_a_hundred_connections)
 	if (ends_done < ENDS)
 		uv_run(&loop, UV_RUN_DEFAULT);
 	ck_assert_int_eq(ends_done, ENDS);
+
+	for (int i = 0; i < ENDS; i++)
+		uv_close((uv_handle_t *)&handles[i], NULL);
+	uv_close((uv_handle_t *)&limit, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	OK(uv_loop_close(&loop));
 }
 END_TEST
 #endif

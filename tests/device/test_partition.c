@@ -139,7 +139,7 @@ static int serve(void)
 
 int main(int argc, char **argv)
 {
-	Suite *s = suite_create("partition");
+	Suite *s;
 
 	if (argc > 1 && !strcmp(argv[1], "peer"))
 		return serve();
@@ -147,6 +147,7 @@ int main(int argc, char **argv)
 		printf("skipped: RSK_PEER_ADDR does not name an address of a second host\n");
 		return 77;
 	}
+	s = suite_create("partition");
 	tcase_add_test(group(s, "lost", 200), lost_host_is_noticed_in_time_by_every_call);
 	return run_suite(s);
 }
