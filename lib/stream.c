@@ -42,6 +42,8 @@ static int make_list(struct rsk_sock *sk, unsigned mappings)
 	return ret;
 }
 
+static void limit_hold(struct rsk_work *work);
+
 int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_qp_init_attr *attr)
 {
 	const struct rsk_options *options = &sk->options;
@@ -57,6 +59,7 @@ int rsk_stream_setup(struct rsk_sock *sk, struct ibv_context *verbs, struct ibv_
 	ret = make_list(sk, (unsigned)options->iomap_size);
 	for (int i = 0; i < RSK_SEGMENTS && !ret; i++)
 		ret = rsk_mem_alloc(&sk->rx.segment[i], dev, first_segment(options), true);
+	sk->hold_work.fn = limit_hold;
 	rsk_lock(&sk->lock);
 	if (!ret && sk->ready.fd >= 0)
 		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
@@ -390,7 +393,6 @@ static __attribute__((noinline)) void wait_for_rest(struct rsk_sock *sk)
 			return;
 	} while (rsk_now() < until);
 	sk->rx.hold_timed = sk->rx.credit.arrived;
-	sk->hold_work.fn = limit_hold;
 	rsk_sock_ref(sk);
 	if (!rsk_progress_post(&sk->hold_work))
 		rsk_sock_unref(sk);
