@@ -101,6 +101,8 @@ bool rsk_sock_arm(struct rsk_sock *sk, bool tx)
 /* Do send completions matter to somebody who is not inside a call? */
 static bool awaits_room(struct rsk_sock *sk)
 {
+	if (!has_qp(sk))
+		return false;
 	if (sk->wanted & POLLOUT)
 		return true;
 	for (struct rsk_observer *o = sk->observers; o; o = o->next) {

@@ -145,14 +145,15 @@ static enum taken take(struct line *l, struct dice *d, int flags)
 	return n == 0 ? END : (size_t)n < room ? SHORT : SOME;
 }
 
-/* All that is there, as who waits for edges must; a short read is the end of it, too. */
-static enum taken take_all(struct line *l, struct dice *d)
+/* All that is there, as who waits for edges must. A short read is the end of it, too, unless the report said that
+ * the stream's end came with it, of which there is no other edge. */
+static enum taken take_all(struct line *l, struct dice *d, uint32_t events)
 {
 	enum taken what;
 
 	do
 		what = take(l, d, MSG_DONTWAIT);
-	while (what == SOME);
+	while (what == SOME || (what == SHORT && events & EPOLLRDHUP));
 	return what;
 }
 
@@ -192,12 +193,12 @@ static void read_set(struct reader *r, uint32_t mode)
 
 			if (!l)
 				continue;
-			what = mode & EPOLLET ? take_all(l, &d) : take_a_few(l, &d);
+			what = mode & EPOLLET ? take_all(l, &d, e[i].events) : take_a_few(l, &d);
 			if (what == END)
 				OK(rsk_epoll_ctl(r->set, EPOLL_CTL_DEL, l->in, NULL));
 			else if (mode & EPOLLONESHOT)
 				OK(rsk_epoll_ctl(r->set, EPOLL_CTL_MOD, l->in,
-						 &(struct epoll_event){ EPOLLIN | mode, { .ptr = l } }));
+						 &(struct epoll_event){ EPOLLIN | EPOLLRDHUP | mode, { .ptr = l } }));
 			if (what == END)
 				ended(l);
 		}
@@ -210,7 +211,7 @@ static void fill_set(struct reader *r, uint32_t mode)
 	OK(rsk_epoll_ctl(r->set, EPOLL_CTL_ADD, r->done, &(struct epoll_event){ EPOLLIN, { .ptr = NULL } }));
 	for (int i = 0; i < LINES; i++)
 		OK(rsk_epoll_ctl(r->set, EPOLL_CTL_ADD, r->lines[i].in,
-				 &(struct epoll_event){ EPOLLIN | mode, { .ptr = &r->lines[i] } }));
+				 &(struct epoll_event){ EPOLLIN | EPOLLRDHUP | mode, { .ptr = &r->lines[i] } }));
 }
 
 static void read_level(void *arg)
@@ -247,8 +248,7 @@ static void take_watched(int fd, uint32_t events, void *arg)
 	struct line *l = arg;
 	struct dice d = { l->taken };
 
-	(void)events;
-	if (take_all(l, &d) != END)
+	if (take_all(l, &d, events) != END)
 		return;
 	OK(rsk_watch(fd, 0, NULL, NULL));
 	ended(l);
@@ -262,7 +262,7 @@ static void read_watched(void *arg)
 		struct line *l = &r->lines[i];
 
 		/* The writers wait for the first bytes to be taken: nothing is there yet, or it is all told. */
-		if (rsk_watch(l->in, EPOLLIN, take_watched, l) > 0)
+		if (rsk_watch(l->in, EPOLLIN | EPOLLRDHUP, take_watched, l) > 0)
 			OK(rsk_watch(l->in, 0, NULL, NULL));
 	}
 	sem_wait(&r->all_ended);
@@ -360,7 +360,7 @@ static void share_by_edges(void *arg)
 	struct epoll_event e;
 
 	for (int i = 0; i < LINES; i++) {
-		e = (struct epoll_event){ EPOLLIN | EPOLLET, { .ptr = &p->reader->lines[i] } };
+		e = (struct epoll_event){ EPOLLIN | EPOLLRDHUP | EPOLLET, { .ptr = &p->reader->lines[i] } };
 		OK(rsk_epoll_ctl(set, EPOLL_CTL_ADD, p->reader->lines[i].in, &e));
 	}
 	while (left) {
@@ -368,7 +368,7 @@ static void share_by_edges(void *arg)
 
 		ck_assert_int_eq(rsk_epoll_wait(set, &e, 1, LIMIT_MS), 1);
 		l = e.data.ptr;
-		if (take_all(l, &d) == END) {
+		if (take_all(l, &d, e.events) == END) {
 			OK(rsk_epoll_ctl(set, EPOLL_CTL_DEL, l->in, NULL));
 			left--;
 		}
