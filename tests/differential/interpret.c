@@ -622,23 +622,26 @@ static void op_wait(struct action *c)
 	say_mask(c, look(fd_of(c->arg[0]), widened((short)number(c->arg[1])), LIMIT_MS));
 }
 
-/* fill NAME = errno that ends sending, when neither end takes another byte */
+/* Sends pieces of @size for as long as they are taken: were any? */
+static bool send_pieces(int fd, const char *size)
+{
+	struct iovec what = data(size);
+	bool any = false;
+
+	while (CALL(send)(fd, what.iov_base, what.iov_len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		any = true;
+	return any;
+}
+
+/* fill NAME = errno that ends sending, when neither end takes another byte. TCP keeps what is left of a small
+ * window until a timer of 200 ms or more has run, and has room again after that. */
 static void op_fill(struct action *c)
 {
-	static const char *const pieces[] = { "65536", "1" };
 	int fd = fd_of(c->arg[0]);
-	ssize_t n = 0;
 
-	for (size_t i = 0; i < COUNT(pieces); i++) {
-		struct iovec what = data(pieces[i]);
-
-		do {
-			while ((n = CALL(send)(fd, what.iov_base, what.iov_len,
-					       MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
-				;
-		} while (errno == EAGAIN && look(fd, POLLOUT, QUIET_MS));
-	}
-	say_result(c, n);
+	while (send_pieces(fd, "65536") | send_pieces(fd, "1"))
+		look(fd, POLLOUT, 5 * QUIET_MS);
+	say_result(c, -1);
 }
 
 /* drain NAME = what ends receiving: EAGAIN, 0 or another errno */
