@@ -77,7 +77,7 @@ struct test {
 /* Of each program: runs one test and reports it. */
 int run_test(struct stream *s, struct test *test);
 
-/* Fill the buffer with what comes next to be verified, if anything is; check that it came. */
+/* With opt.pattern: fill the buffer with what comes next, to be verified; check that it came. */
 void stream_fill(struct stream *s, size_t size);
 int stream_verify(struct stream *s, const struct test *test, size_t size);
 

@@ -52,8 +52,7 @@ int stream_send(struct stream *s, const struct test *test, size_t size)
 
 void stream_fill(struct stream *s, size_t size)
 {
-	if (opt.pattern)
-		opt.pattern(s->buf, size, s->sent, opt.server);
+	opt.pattern(s->buf, size, s->sent, opt.server);
 	s->sent += size;
 }
 
@@ -61,7 +60,7 @@ int stream_verify(struct stream *s, const struct test *test, size_t size)
 {
 	uint8_t expected[4096];
 
-	for (size_t at = 0, len; opt.pattern && at < size; at += len) {
+	for (size_t at = 0, len; at < size; at += len) {
 		size_t i = 0;
 
 		len = size - at < sizeof(expected) ? size - at : sizeof(expected);
