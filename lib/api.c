@@ -424,7 +424,7 @@ static inline ssize_t do_send(int fd, const struct iovec *iov, ssize_t total, in
 	if (flags & ~SEND_FLAGS)
 		total = -EOPNOTSUPP;
 	if (total > 0) {
-		struct rsk_cursor from = { iov, 0, (size_t)total };
+		struct rsk_cursor from = { .iov = iov, .total = (size_t)total };
 
 		total = rsk_stream_send(sk, &from, flags);
 	}
@@ -441,7 +441,7 @@ static inline ssize_t do_recv(int fd, const struct iovec *iov, ssize_t total, in
 	if (flags & ~RECV_FLAGS)
 		return put(sk, flags & MSG_OOB ? -EINVAL : -EOPNOTSUPP);
 	if (total > 0) {
-		struct rsk_cursor to = { iov, 0, (size_t)total };
+		struct rsk_cursor to = { .iov = iov, .total = (size_t)total };
 
 		total = rsk_stream_recv(sk, &to, flags);
 	}
@@ -619,7 +619,7 @@ ssize_t rsk_iowrite(int fd, const void *buf, size_t count, off_t offset, int fla
 	else if (offset < 0)
 		total = -EINVAL;
 	if (total > 0) {
-		struct rsk_cursor from = { &iov, 0, count };
+		struct rsk_cursor from = { .iov = &iov, .total = count };
 
 		total = rsk_stream_write(sk, &from, (uint64_t)offset, flags);
 	}

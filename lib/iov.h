@@ -7,32 +7,40 @@
 #include <string.h>
 #include <sys/uio.h>
 
+/* Positions are bytes from the beginning of the list. */
 struct rsk_cursor {
 	const struct iovec *iov;
-	size_t offset;               /* in *iov */
-	size_t left;                 /* bytes from here to the end */
+	size_t start;                /* position of *iov */
+	size_t done;                 /* of the cursor */
+	size_t total;                /* of the end */
 };
+
+static inline size_t rsk_cursor_left(const struct rsk_cursor *at)
+{
+	return at->total - at->done;
+}
 
 /* The bytes from here on that lie in one piece; empty only at the very end. */
 static inline struct iovec rsk_cursor_piece(struct rsk_cursor *at)
 {
-	if (!at->left)
+	size_t offset = at->done - at->start;
+
+	if (at->done == at->total)
 		return (struct iovec){ 0 };
-	while (at->offset == at->iov->iov_len) {
+	while (offset == at->iov->iov_len) {
+		at->start = at->done;
 		at->iov++;
-		at->offset = 0;
+		offset = 0;
 	}
-	return (struct iovec){ (uint8_t *)at->iov->iov_base + at->offset,
-			       at->iov->iov_len - at->offset };
+	return (struct iovec){ (uint8_t *)at->iov->iov_base + offset, at->iov->iov_len - offset };
 }
 
 static inline void rsk_cursor_skip(struct rsk_cursor *at, size_t len)
 {
-	at->offset += len;
-	at->left -= len;
+	at->done += len;
 }
 
-/* Copies @len bytes, which must be there, from or to the buffers. */
+/* Copies @len bytes, which must be there, from the buffers. */
 static inline void rsk_cursor_gather(struct rsk_cursor *at, uint8_t *to, size_t len)
 {
 	while (len) {
@@ -42,19 +50,6 @@ static inline void rsk_cursor_gather(struct rsk_cursor *at, uint8_t *to, size_t 
 		memcpy(to, piece.iov_base, n);
 		rsk_cursor_skip(at, n);
 		to += n;
-		len -= n;
-	}
-}
-
-static inline void rsk_cursor_scatter(struct rsk_cursor *at, const uint8_t *from, size_t len)
-{
-	while (len) {
-		struct iovec piece = rsk_cursor_piece(at);
-		size_t n = len < piece.iov_len ? len : piece.iov_len;
-
-		memcpy(piece.iov_base, from, n);
-		rsk_cursor_skip(at, n);
-		from += n;
 		len -= n;
 	}
 }

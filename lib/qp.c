@@ -358,35 +358,35 @@ static inline int post_write(struct rsk_qp *qp, enum ibv_wr_opcode opcode, struc
 	return -ibv_post_send(qp->qp, &wr, &bad);
 }
 
-/* Notes a data send that is about to be posted. Returns its wr_id. */
-static inline uint64_t note_send(struct rsk_qp *qp, unsigned *flags, uint32_t ring_len)
+/* Notes a data send of @len bytes that is about to be posted. Returns its wr_id. */
+static inline uint64_t note_send(struct rsk_qp *qp, unsigned *flags, uint32_t len)
 {
 	uint32_t seq = atomic_load_explicit(&qp->posted, memory_order_relaxed) + 1;
-	uint32_t position = qp->ring_posted + ring_len;
 
 	if (seq - atomic_load_explicit(&qp->signalled, memory_order_relaxed) >= qp->signal_after)
 		*flags |= RSK_POST_SIGNALLED;
 	/* Counted first: the completion may be seen before the call returns. If it fails, so does the
 	 * connection. Release, as the ring's memory may go to another connection after the completion. */
-	qp->ring_posted = position;
+	if (!(*flags & RSK_POST_INLINE))
+		qp->ring_posted += len;
 	if (*flags & RSK_POST_SIGNALLED)
 		atomic_store_explicit(&qp->signalled, seq, memory_order_relaxed);
 	atomic_store_explicit(&qp->posted, seq, memory_order_release);
-	return data_wr_id(seq, position);
+	return data_wr_id(seq, qp->ring_posted);
 }
 
 int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-		 uint32_t msg, unsigned flags, uint32_t ring_len)
+		 uint32_t msg, unsigned flags)
 {
-	uint64_t wr_id = note_send(qp, &flags, ring_len);
+	uint64_t wr_id = note_send(qp, &flags, to->length);
 
 	return post_write(qp, IBV_WR_RDMA_WRITE_WITH_IMM, sge, nsge, to, msg, flags, wr_id);
 }
 
 int rsk_qp_write_silently(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-			  unsigned flags, uint32_t ring_len)
+			  unsigned flags)
 {
-	uint64_t wr_id = note_send(qp, &flags, ring_len);
+	uint64_t wr_id = note_send(qp, &flags, to->length);
 
 	return post_write(qp, IBV_WR_RDMA_WRITE, sge, nsge, to, 0, flags, wr_id);
 }

@@ -141,13 +141,13 @@ enum rsk_post_flags {
 	RSK_POST_SIGNALLED = IBV_SEND_SIGNALED,
 };
 
-/* RDMA WRITE WITH IMMEDIATE of @msg and the bytes of @sge to @to. @ring_len: bytes of the send ring
- * that are free again when it has completed. For data; tx.lock held. Returns 0 or -errno. */
+/* RDMA WRITE WITH IMMEDIATE of @msg and the bytes of @sge to @to. For data, which is in the send ring unless
+ * it is sent inline; tx.lock held. Returns 0 or -errno. */
 int rsk_qp_write(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-		 uint32_t msg, unsigned flags, uint32_t ring_len);
+		 uint32_t msg, unsigned flags);
 /* The same without a message: the peer is not told. */
 int rsk_qp_write_silently(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
-			  unsigned flags, uint32_t ring_len);
+			  unsigned flags);
 /* The first again, for control messages, of which RSK_QP_CTRL may be in flight. State lock held. */
 int rsk_qp_write_ctrl(struct rsk_qp *qp, struct ibv_sge *sge, int nsge, const struct rsk_entry *to,
 		      uint32_t msg, unsigned flags);

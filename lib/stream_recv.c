@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 #include "iov.h"
 #include "sock.h"
@@ -89,6 +90,12 @@ static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, int flag
 	}
 }
 
+/* Of one call. */
+struct looks {
+	unsigned made;
+	int64_t deadline;
+};
+
 /* 1 when there is data to be seen; else as why_not() says. */
 static inline int look_for_data(struct rsk_sock *sk, int flags, int64_t *deadline)
 {
@@ -135,13 +142,6 @@ static void grow(struct rsk_sock *sk, struct rsk_mem *mem)
 	*mem = larger;
 }
 
-static struct rsk_place next_segment(const struct rsk_rx *rx, uint32_t segment)
-{
-	const struct rsk_mem *mem = &rx->segment[++segment % RSK_SEGMENTS];
-
-	return (struct rsk_place){ segment, (uint32_t)mem->len, mem->addr };
-}
-
 /* A segment that was used up goes back to the peer at once, from the reading call, or a reader that
  * never sleeps would starve it. */
 static __attribute__((noinline)) void give_back(struct rsk_sock *sk, uint32_t segment)
@@ -153,68 +153,103 @@ static __attribute__((noinline)) void give_back(struct rsk_sock *sk, uint32_t se
 	rsk_unlock(&sk->lock);
 }
 
-/* All that was seen is taken, @done bytes so far. Is it enough, or all that there is room for? */
-static inline bool enough(const struct rsk_sock *sk, ssize_t done, uint32_t segment, int flags)
+static struct rsk_place next_segment(const struct rsk_rx *rx, uint32_t segment)
 {
-	/* What was peeked at stays, and the peer has no room for more. */
-	if (flags & MSG_PEEK && segment - sk->rx.place.segment == RSK_SEGMENTS)
-		return true;
-	return !(flags & MSG_WAITALL) &&
-	       done >= __atomic_load_n(&sk->options.rcvlowat, __ATOMIC_RELAXED);
+	const struct rsk_mem *mem = &rx->segment[++segment % RSK_SEGMENTS];
+
+	return (struct rsk_place){ segment, (uint32_t)mem->len, mem->addr };
+}
+
+/* Copies at most @len bytes from one segment, at @place, to one buffer, and moves on in both. Returns how
+ * many. */
+static inline uint32_t copy_piece(struct rsk_place *place, uint64_t len, struct rsk_cursor *to, int flags)
+{
+	struct iovec piece = rsk_cursor_piece(to);
+
+	if (len > place->left)
+		len = place->left;
+	if (len > piece.iov_len)
+		len = piece.iov_len;
+	if (!(flags & MSG_TRUNC))
+		memcpy(piece.iov_base, place->at, len);
+	place->at += len;
+	place->left -= (uint32_t)len;
+	rsk_cursor_skip(to, len);
+	return (uint32_t)len;
+}
+
+/* All that was seen is taken. 1: now there is more to be seen; else the call ends, with what it has or with
+ * 0 or -errno. */
+static inline int look(struct rsk_sock *sk, const struct rsk_cursor *to, int flags, struct looks *looks)
+{
+	bool first = looks->made++ == 0;
+
+	if (!to->done || flags & MSG_WAITALL ||
+	    to->done < (size_t)__atomic_load_n(&sk->options.rcvlowat, __ATOMIC_RELAXED))
+		return look_for_data(sk, flags, &looks->deadline);
+	return first ? look_once_more(sk) : 0;
+}
+
+/* MSG_PEEK: nothing is taken. */
+static __attribute__((noinline)) int peek(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
+{
+	struct rsk_rx *rx = &sk->rx;
+	struct rsk_place place = rx->place;
+	uint64_t start = atomic_load_explicit(&rx->drained, memory_order_relaxed);
+	struct looks looks = { 0 };
+	int ret = 1;
+
+	while (ret > 0 && to->done != to->total) {
+		uint64_t len = rx->seen - start - to->done;
+
+		if (len)
+			copy_piece(&place, len, to, flags);
+		/* What was peeked at stays, and the peer has no room for more. */
+		else if (place.segment - rx->place.segment == RSK_SEGMENTS)
+			break;
+		else
+			ret = look(sk, to, flags, &looks);
+		if (!place.left)
+			place = next_segment(rx, place.segment);
+	}
+	return ret;
+}
+
+static inline int take(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
+{
+	struct rsk_rx *rx = &sk->rx;
+	uint64_t position = atomic_load_explicit(&rx->drained, memory_order_relaxed);
+	struct looks looks = { 0 };
+
+	while (to->done != to->total) {
+		uint64_t len = rx->seen - position;
+
+		if (!len) {
+			int ret = look(sk, to, flags, &looks);
+
+			if (ret <= 0)
+				return ret;
+			continue;
+		}
+		position += copy_piece(&rx->place, len, to, flags);
+		atomic_store_explicit(&rx->drained, position, memory_order_relaxed);
+		if (!rx->place.left) {
+			uint32_t used_up = rx->place.segment;
+
+			rx->place = next_segment(rx, used_up);
+			give_back(sk, used_up);
+		}
+	}
+	return 0;
 }
 
 ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 {
-	struct rsk_rx *rx = &sk->rx;
-	struct rsk_place place;
-	int64_t deadline = 0;
-	uint64_t position;
-	bool looked = false;
-	ssize_t done = 0;
-	int ret;
+	int ret = rsk_sock_take_turn(sk, &sk->rx.lock, flags);
 
-	ret = rsk_sock_take_turn(sk, &rx->lock, flags);
 	if (ret)
 		return ret;
-	place = rx->place;
-	position = atomic_load_explicit(&rx->drained, memory_order_relaxed);
-	while (to->left) {
-		uint64_t len = rx->seen - position;
-		uint32_t used_up = place.segment;
-
-		if (!len) {
-			if (!done || !enough(sk, done, place.segment, flags))
-				ret = look_for_data(sk, flags, &deadline);
-			else if (!looked)
-				ret = look_once_more(sk);
-			else
-				break;
-			if (ret <= 0)
-				break;
-			looked = true;
-			continue;
-		}
-		if (len > place.left)
-			len = place.left;
-		if (len > to->left)
-			len = to->left;
-		if (flags & MSG_TRUNC)
-			to->left -= len;
-		else
-			rsk_cursor_scatter(to, place.at, len);
-		done += (ssize_t)len;
-		position += len;
-		place.at += len;
-		place.left -= (uint32_t)len;
-		if (!place.left)
-			place = next_segment(rx, place.segment);
-		if (flags & MSG_PEEK)
-			continue;
-		rx->place = place;
-		atomic_store_explicit(&rx->drained, position, memory_order_relaxed);
-		if (used_up != place.segment)
-			give_back(sk, used_up);
-	}
-	rsk_sock_give_turn(sk, &rx->lock);
-	return done ? done : rsk_sock_report(sk, ret);
+	ret = flags & MSG_PEEK ? peek(sk, to, flags) : take(sk, to, flags);
+	rsk_sock_give_turn(sk, &sk->rx.lock);
+	return to->done ? (ssize_t)to->done : rsk_sock_report(sk, ret);
 }

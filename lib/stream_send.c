@@ -167,9 +167,8 @@ static inline int post_data(struct rsk_sock *sk, enum purpose purpose, const voi
 	struct ibv_sge sge = { (uintptr_t)bytes, to->length, 0 };
 
 	if (purpose == DIRECT_WRITE)
-		return rsk_qp_write_silently(&sk->qp, &sge, 1, to, RSK_POST_INLINE, 0);
-	return rsk_qp_write(&sk->qp, &sge, 1, to, rsk_wire_msg(WIRE_OP_DATA, to->length), RSK_POST_INLINE,
-			    0);
+		return rsk_qp_write_silently(&sk->qp, &sge, 1, to, RSK_POST_INLINE);
+	return rsk_qp_write(&sk->qp, &sge, 1, to, rsk_wire_msg(WIRE_OP_DATA, to->length), RSK_POST_INLINE);
 }
 
 /* Pieces of several buffers are put together first. */
@@ -217,16 +216,17 @@ static __attribute__((noinline)) int send_copied(struct rsk_sock *sk, enum purpo
 		sge[i] = (struct ibv_sge){ (uintptr_t)at, span.len[i], mem->mr->lkey };
 	}
 	if (purpose == DIRECT_WRITE)
-		return rsk_qp_write_silently(&sk->qp, sge, span.pieces, to, flags, to->length);
-	return rsk_qp_write(&sk->qp, sge, span.pieces, to, rsk_wire_msg(WIRE_OP_DATA, to->length), flags,
-			    to->length);
+		return rsk_qp_write_silently(&sk->qp, sge, span.pieces, to, flags);
+	return rsk_qp_write(&sk->qp, sge, span.pieces, to, rsk_wire_msg(WIRE_OP_DATA, to->length), flags);
 }
 
 /* What was taken for a message cannot be given back, as the peer counts on it: the connection is lost. */
-static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, int err)
+static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, struct rsk_cursor *from, int64_t len,
+						 int err)
 {
 	int ret;
 
+	from->done -= (size_t)len;
 	rsk_lock(&sk->lock);
 	rsk_sock_fail(sk, err, "cannot post a send: %s", strerror(err));
 	ret = why_not(sk);
@@ -237,19 +237,21 @@ static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, int err)
 /* How much of it the next piece may be. */
 static inline uint32_t piece_of(const struct rsk_cursor *from, uint32_t max)
 {
-	return from->left < max ? (uint32_t)from->left : max;
+	size_t left = rsk_cursor_left(from);
+
+	return left < max ? (uint32_t)left : max;
 }
 
-/* Sends one message of at most @max bytes: returns its bytes, or -errno. */
-static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, int flags,
-				   int64_t *deadline)
+/* Sends one message of at most @max bytes. 0 or -errno. */
+static inline int send_message(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, int flags,
+			       int64_t *deadline)
 {
 	int64_t len = take_room(sk, MESSAGE, piece_of(from, max), flags, deadline);
 	struct rsk_entry to;
 	int ret;
 
 	if (len < 0)
-		return len;
+		return (int)len;
 	if (fits_inline(sk, (uint32_t)len)) {
 		to = rsk_tx_credit_take(&sk->tx.credit, (uint32_t)len);
 		ret = send_inline(sk, MESSAGE, from, &to);
@@ -262,7 +264,7 @@ static inline int64_t send_message(struct rsk_sock *sk, struct rsk_cursor *from,
 		to = rsk_tx_credit_take(&sk->tx.credit, (uint32_t)len);
 		ret = send_copied(sk, MESSAGE, from, &to);
 	}
-	return ret ? post_failed(sk, -ret) : len;
+	return ret ? post_failed(sk, from, len, -ret) : 0;
 }
 
 /* TCP_USER_TIMEOUT: from now on the peer must confirm what was sent. */
@@ -275,32 +277,31 @@ static __attribute__((noinline)) void watch_sent(struct rsk_sock *sk)
 
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
-	uint32_t max = from->left < RSK_HOLD_MAX ? RSK_HOLD_MAX : FIRST_MESSAGE;
-	int64_t deadline = 0, ret;
-	ssize_t sent = 0;
+	uint32_t max = from->total < RSK_HOLD_MAX ? RSK_HOLD_MAX : FIRST_MESSAGE;
+	int64_t deadline = 0;
+	int ret;
 
 	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
 	if (ret)
 		return ret;
 	/* Few large messages cost the least, but while the first is copied the wire is idle: it is small,
 	 * and each next one twice as large. Not so with what the peer should see as one record: see hold.h. */
-	while (from->left) {
+	while (from->done != from->total) {
 		ret = send_message(sk, from, max, flags, &deadline);
-		if (ret < 0)
+		if (ret)
 			break;
-		sent += ret;
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
 	if (__atomic_load_n(&sk->options.user_timeout, __ATOMIC_RELAXED))
 		watch_sent(sk);
 	rsk_sock_give_turn(sk, &sk->tx.lock);
-	return sent ? sent : rsk_sock_report(sk, (int)ret);
+	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
 }
 
-/* Writes a piece of at most @max bytes to the mapping at @offset: returns its bytes, or -errno. */
-static int64_t write_piece(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, uint64_t offset,
-			   int flags, int64_t *deadline)
+/* Writes a piece of at most @max bytes to the mapping at @offset. 0 or -errno. */
+static int write_piece(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, uint64_t offset,
+		       int flags, int64_t *deadline)
 {
 	int64_t len = take_room(sk, DIRECT_WRITE, piece_of(from, max), flags, deadline);
 	struct rsk_entry to;
@@ -308,7 +309,7 @@ static int64_t write_piece(struct rsk_sock *sk, struct rsk_cursor *from, uint32_
 	int ret;
 
 	if (len < 0)
-		return len;
+		return (int)len;
 	small = fits_inline(sk, (uint32_t)len);
 	ret = small ? 0 : borrow_ring(sk);
 	/* Last, as the ring may be borrowed without the lock, and mappings go. */
@@ -320,26 +321,25 @@ static int64_t write_piece(struct rsk_sock *sk, struct rsk_cursor *from, uint32_
 	}
 	ret = small ? send_inline(sk, DIRECT_WRITE, from, &to) :
 		      send_copied(sk, DIRECT_WRITE, from, &to);
-	return ret ? post_failed(sk, -ret) : (int64_t)to.length;
+	return ret ? post_failed(sk, from, len, -ret) : 0;
 }
 
 ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t offset, int flags)
 {
 	uint32_t max = FIRST_MESSAGE;
-	int64_t deadline = 0, ret;
-	ssize_t written = 0;
+	int64_t deadline = 0;
+	int ret;
 
 	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
 	if (ret)
 		return ret;
-	while (from->left) {
-		ret = write_piece(sk, from, max, offset + (uint64_t)written, flags, &deadline);
-		if (ret < 0)
+	while (from->done != from->total) {
+		ret = write_piece(sk, from, max, offset + from->done, flags, &deadline);
+		if (ret)
 			break;
-		written += ret;
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
 	rsk_unlock(&sk->tx.lock);
-	return written ? written : rsk_sock_report(sk, (int)ret);
+	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
 }

@@ -200,7 +200,7 @@ static void app_sends(struct rsk_sock *sk, size_t len)
 {
 	static uint8_t zeros[1 << 16];
 	struct iovec iov[2] = { { zeros, len / 3 }, { zeros, len - len / 3 } };
-	struct rsk_cursor from = { iov, 0, len };
+	struct rsk_cursor from = { .iov = iov, .total = len };
 
 	if (len)
 		check_result(rsk_stream_send(sk, &from, MSG_DONTWAIT), (ssize_t)len);
@@ -210,7 +210,7 @@ static void app_writes(struct rsk_sock *sk, uint64_t offset)
 {
 	uint8_t bytes[600] = { 0 };
 	struct iovec iov = { bytes, sizeof(bytes) };
-	struct rsk_cursor from = { &iov, 0, sizeof(bytes) };
+	struct rsk_cursor from = { .iov = &iov, .total = sizeof(bytes) };
 
 	check_result(rsk_stream_write(sk, &from, offset, MSG_DONTWAIT), sizeof(bytes));
 }
@@ -219,7 +219,7 @@ static void app_receives(struct rsk_sock *sk, int flags)
 {
 	uint8_t bytes[PIECE];
 	struct iovec iov = { bytes, sizeof(bytes) };
-	struct rsk_cursor to = { &iov, 0, sizeof(bytes) };
+	struct rsk_cursor to = { .iov = &iov, .total = sizeof(bytes) };
 	ssize_t n = rsk_stream_recv(sk, &to, MSG_DONTWAIT | flags);
 
 	check_result(n, PIECE);

@@ -38,10 +38,10 @@ static void free_buffers(struct buffers *b)
 
 static struct rsk_cursor cursor(const struct buffers *b)
 {
-	return (struct rsk_cursor){ .iov = b->iov, .left = b->bytes };
+	return (struct rsk_cursor){ .iov = b->iov, .total = b->bytes };
 }
 
-/* The byte at a place of the whole: 1, 2, 3... unless something was scattered there. */
+/* The byte at a place of the whole: 1, 2, 3... */
 static uint8_t *byte_at(const struct buffers *b, size_t place)
 {
 	const struct iovec *iov = b->iov;
@@ -98,7 +98,7 @@ START_TEST(pieces_are_the_buffers_that_hold_something)
 				      "%s: buffer %d", cuts[row].name, i);
 			rsk_cursor_skip(&at, piece.iov_len);
 		}
-		ck_assert_msg(!at.left, "%s: left", cuts[row].name);
+		ck_assert_msg(!rsk_cursor_left(&at), "%s: left", cuts[row].name);
 		ck_assert_msg(!rsk_cursor_piece(&at).iov_len, "%s: end", cuts[row].name);
 		free_buffers(&b);
 	}
@@ -120,7 +120,7 @@ START_TEST(looking_at_a_piece_does_not_move)
 
 		ck_assert_uint_eq(piece.iov_len, 3);
 		ck_assert_uint_eq(*(uint8_t *)piece.iov_base, 2);
-		ck_assert_uint_eq(at.left, 3);
+		ck_assert_uint_eq(rsk_cursor_left(&at), 3);
 	}
 	free_buffers(&b);
 }
@@ -142,31 +142,7 @@ static void check_gather(size_t row, size_t step)
 				      cuts[row].name, step, done + i, got[i]);
 		free(got);
 		done += len;
-		ck_assert_uint_eq(at.left, b.bytes - done);
-	}
-	free_buffers(&b);
-}
-
-static void check_scatter(size_t row, size_t step)
-{
-	struct buffers b = cut(row);
-	struct rsk_cursor at = cursor(&b);
-
-	for (size_t done = 0; done < b.bytes;) {
-		size_t len = step < b.bytes - done ? step : b.bytes - done;
-		uint8_t *bytes = malloc(len);
-
-		for (size_t i = 0; i < len; i++)
-			bytes[i] = (uint8_t)(200 - done - i);
-		rsk_cursor_scatter(&at, bytes, len);
-		free(bytes);
-		done += len;
-		ck_assert_uint_eq(at.left, b.bytes - done);
-		/* What lies ahead is as it was. */
-		for (size_t i = 0; i < b.bytes; i++)
-			ck_assert_msg(*byte_at(&b, i) == (i < done ? 200 - i : i + 1),
-				      "%s, steps of %zu: byte %zu is %u", cuts[row].name, step, i,
-				      *byte_at(&b, i));
+		ck_assert_uint_eq(rsk_cursor_left(&at), b.bytes - done);
 	}
 	free_buffers(&b);
 }
@@ -180,15 +156,6 @@ START_TEST(gather_joins_the_buffers)
 }
 END_TEST
 
-START_TEST(scatter_fills_the_buffers)
-{
-	for (size_t row = 0; row < COUNT(cuts); row++) {
-		for (size_t step = 1; step <= BUFFER_MAX; step++)
-			check_scatter(row, step);
-	}
-}
-END_TEST
-
 START_TEST(moving_nothing_is_harmless_anywhere)
 {
 	for (size_t row = 0; row < COUNT(cuts); row++) {
@@ -197,9 +164,8 @@ START_TEST(moving_nothing_is_harmless_anywhere)
 
 		for (size_t done = 0;; done++) {
 			rsk_cursor_gather(&at, NULL, 0);
-			rsk_cursor_scatter(&at, NULL, 0);
 			rsk_cursor_skip(&at, 0);
-			ck_assert_uint_eq(at.left, b.bytes - done);
+			ck_assert_uint_eq(rsk_cursor_left(&at), b.bytes - done);
 			if (done == b.bytes)
 				break;
 			ck_assert_ptr_eq(rsk_cursor_piece(&at).iov_base, byte_at(&b, done));
@@ -223,24 +189,16 @@ static void step_at_random(struct rsk_cursor *at, struct model *m, struct dice *
 	size_t len = roll(d, 0, m->total - m->at);
 	uint8_t bytes[BYTES_MAX];
 
-	switch (roll(d, 0, 2)) {
-	case 0:
+	if (roll(d, 0, 1)) {
 		rsk_cursor_gather(at, bytes, len);
 		claim(!memcmp(bytes, m->bytes + m->at, len), "gathered other bytes at %zu", m->at);
-		break;
-	case 1:
-		for (size_t i = 0; i < len; i++)
-			bytes[i] = (uint8_t)roll(d, 0, UINT8_MAX);
-		rsk_cursor_scatter(at, bytes, len);
-		memcpy(m->bytes + m->at, bytes, len);
-		break;
-	default:
+	} else {
 		len = roll(d, 0, rsk_cursor_piece(at).iov_len);
 		rsk_cursor_skip(at, len);
-		break;
 	}
 	m->at += len;
-	claim(at->left == m->total - m->at, "%zu left at %zu of %zu", at->left, m->at, m->total);
+	claim(rsk_cursor_left(at) == m->total - m->at, "%zu left at %zu of %zu", rsk_cursor_left(at), m->at,
+	      m->total);
 }
 
 START_TEST(any_mix_of_steps_acts_as_on_one_buffer)
@@ -277,7 +235,6 @@ int main(void)
 	tcase_add_test(tc, pieces_are_the_buffers_that_hold_something);
 	tcase_add_test(tc, looking_at_a_piece_does_not_move);
 	tcase_add_test(tc, gather_joins_the_buffers);
-	tcase_add_test(tc, scatter_fills_the_buffers);
 	tcase_add_test(tc, moving_nothing_is_harmless_anywhere);
 	tcase_add_test(tc, any_mix_of_steps_acts_as_on_one_buffer);
 	return run_suite(s);
