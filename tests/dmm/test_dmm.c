@@ -961,26 +961,10 @@ START_TEST(forgetful_server_serves_records_of_any_length)
 }
 END_TEST
 
-/* Software verbs are preloaded, and what the module isolates binds to the libraries it was linked with. */
-static bool device_is_out_of_reach(void)
-{
-#ifdef RSK_SANITIZED
-	return false;
-#else
-	return getenv("SOFTVERBS") != NULL;
-#endif
-}
-
 int main(void)
 {
 	Suite *s = suite_create("dmm");
 	TCase *tc;
-
-	if (device_is_out_of_reach()) {
-		printf("skipped: the module cannot use preloaded software verbs\n");
-		srunner_free(srunner_create(s));
-		return 77;
-	}
 
 	tc = group(s, "descriptors", 150);
 	tcase_add_test(tc, numbers_are_dense_and_used_again);
