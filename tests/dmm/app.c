@@ -189,6 +189,13 @@ void app_quiet(int ep)
 	ck_assert_msg(n == 0, "event %#x of descriptor %d", event.events, event.data.fd);
 }
 
+void app_check_isolation(void)
+{
+#ifndef RSK_SANITIZED
+	ck_assert_msg(!host_unsafe_call(), "%s", host_unsafe_call());
+#endif
+}
+
 void other_start(struct other *o, void (*body)(struct other *me))
 {
 	int there[2], back[2];

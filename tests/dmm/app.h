@@ -49,6 +49,9 @@ uint32_t app_event_now(int ep);
 /* No event comes. */
 void app_quiet(int ep);
 
+/* Fails the test when a library called what only the application may call: see host_unsafe_call(). */
+void app_check_isolation(void);
+
 /* A process of the same program, which ends when the test does. Call before app_start(). */
 struct other {
 	pid_t pid;
