@@ -225,6 +225,11 @@ uint64_t fill_send_side(int fd, uint64_t seed)
 	return sent;
 }
 
+void say(int fd, const char *what)
+{
+	ck_assert_int_eq(rsk_send(fd, what, strlen(what), 0), strlen(what));
+}
+
 void check_connected(int a, int b)
 {
 	const struct stream few = { .seed = a * 1000 + b, .bytes = 100 };

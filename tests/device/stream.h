@@ -52,6 +52,9 @@ void stream_both_ways(struct pair p, const struct stream *ab, const struct strea
 /* Sends until there is no room at either end; returns how many bytes of stream @seed went in. */
 uint64_t fill_send_side(int fd, uint64_t seed);
 
+/* Sends the text. */
+void say(int fd, const char *what);
+
 /* The two ends are connected to each other: a byte each way says so. */
 void check_connected(int a, int b);
 

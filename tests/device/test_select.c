@@ -66,11 +66,6 @@ static int selected(int fd, int ask, long limit_ms)
 	return bits;
 }
 
-static void say(int fd, const char *what)
-{
-	ck_assert_int_eq(rsk_send(fd, what, strlen(what), 0), strlen(what));
-}
-
 /* -- what is reported -------------------------------------------------------------------------- */
 
 START_TEST(select_reports_what_is_asked_for)

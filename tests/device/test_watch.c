@@ -73,11 +73,6 @@ static void no_call_but(struct told *t, int calls)
 	ck_assert_int_eq(t->calls, calls);
 }
 
-static void say(int fd, const char *what)
-{
-	ck_assert_int_eq(rsk_send(fd, what, strlen(what), 0), strlen(what));
-}
-
 static void await(sem_t *sem)
 {
 	struct timespec limit;
