@@ -28,8 +28,7 @@ void rsk_item_put(struct rsk_item *item)
 {
 	if (atomic_fetch_sub_explicit(&item->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (item->sk)
-		rsk_sock_unref(item->sk);
+	rsk_sock_unref(item->sk);
 	free(item);
 }
 
@@ -113,12 +112,10 @@ static void dismiss(struct rsk_observer *observer)
 
 static void unlink_item(struct rsk_item *item)
 {
-	if (item->sk) {
-		rsk_lock(&item->sk->lock);
-		rsk_sock_unobserve(item->sk, &item->observer);
-		item->observer.events = 0;
-		rsk_unlock(&item->sk->lock);
-	}
+	rsk_lock(&item->sk->lock);
+	rsk_sock_unobserve(item->sk, &item->observer);
+	item->observer.events = 0;
+	rsk_unlock(&item->sk->lock);
 	forget(item);
 }
 
@@ -157,7 +154,7 @@ static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *
 		return NULL;
 	item->ep = ep;
 	item->fd = fd;
-	item->sk = sk ? rsk_sock_ref(sk) : NULL;
+	item->sk = rsk_sock_ref(sk);
 	item->serial = ++ep->serial ? ep->serial : ++ep->serial;
 	item->observer.tell = tell;
 	item->observer.dismiss = dismiss;
@@ -165,28 +162,21 @@ static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *
 	return item;
 }
 
-/* Has the kernel watch the descriptor, and puts the item in the table. What is there under its number is of a
- * descriptor that was closed, and that the kernel has forgotten; or it is a member, which the kernel will
- * say. One step for those who wait: they look for the item of each event. ctl_lock held. */
-static int insert(struct rsk_item *item, uint32_t events)
+/* Has the kernel watch the descriptor, and puts the item in the table: one step for those who wait, and look for
+ * the item of each event. ctl_lock held. */
+static int insert(struct rsk_item *item)
 {
-	struct epoll_event event = { events, { .u64 = name_of(item) } };
+	struct epoll_event event = { EPOLLIN | EPOLLET, { .u64 = name_of(item) } };
 	struct rsk_epoll *ep = item->ep;
-	struct rsk_item *stale = NULL;
 	int ret;
 
 	rsk_lock(&ep->lock);
 	ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, item->fd, &event) ? -errno : 0;
 	if (!ret) {
-		stale = ep->items[item->fd];
-		if (stale)
-			stale->gone = true;
 		ep->items[item->fd] = item;
 		atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
 	}
 	rsk_unlock(&ep->lock);
-	if (stale)
-		rsk_item_put(stale);
 	return ret;
 }
 
@@ -240,7 +230,7 @@ static int add_sock(struct rsk_epoll *ep, int fd, struct rsk_sock *sk, const str
 
 	if (!item)
 		return -ENOMEM;
-	ret = insert(item, EPOLLIN | EPOLLET);
+	ret = insert(item);
 	if (!ret) {
 		ret = set_interest(item, interest, quiet, true);
 		if (ret < 0)
@@ -256,12 +246,6 @@ int rsk_epoll_set(struct rsk_epoll *ep, int fd, struct rsk_sock *sk, const struc
 	struct rsk_item *item = find(ep, fd);
 	int ret = 0;
 
-	if (item && item->sk != sk) {
-		/* Of a descriptor that was closed: the kernel has forgotten it. */
-		forget(item);
-		rsk_item_put(item);
-		item = NULL;
-	}
 	if (!item)
 		return interest ? add_sock(ep, fd, sk, interest, quiet) : -ENOENT;
 	if (interest) {
@@ -278,8 +262,7 @@ static int ctl_sock(struct rsk_epoll *ep, int op, int fd, struct rsk_sock *sk, c
 {
 	struct rsk_interest interest = { 0 };
 	struct rsk_item *item = find(ep, fd);
-	bool member = item && item->sk == sk;
-	bool exclusive = member && item->exclusive;
+	bool member = item, exclusive = member && item->exclusive;
 	int ret;
 
 	if (item)
@@ -296,51 +279,34 @@ static int ctl_sock(struct rsk_epoll *ep, int op, int fd, struct rsk_sock *sk, c
 	return ret < 0 ? ret : 0;
 }
 
-static int add_kernel(struct rsk_epoll *ep, int fd, const struct epoll_event *event)
+/* ctl_lock held. */
+static int open_kernel(struct rsk_epoll *ep)
 {
-	struct rsk_item *item = new_item(ep, fd, NULL);
-	int ret;
+	int fd = epoll_create1(EPOLL_CLOEXEC), ret;
 
-	if (!item)
-		return -ENOMEM;
-	item->data = event->data;
-	ret = insert(item, event->events);
-	rsk_item_put(item);
-	return ret;
-}
-
-static int change_kernel(struct rsk_epoll *ep, int op, int fd, const struct epoll_event *event)
-{
-	struct rsk_item *item = find(ep, fd);
-	struct epoll_event named = { 0 };
-	int ret;
-
-	if (!item)
-		return -ENOENT;
-	rsk_lock(&ep->lock);
-	if (op == EPOLL_CTL_MOD)
-		named = (struct epoll_event){ event->events, { .u64 = name_of(item) } };
-	ret = epoll_ctl(ep->ready.fd, op, fd, &named) ? -errno : 0;
-	if (!ret && op == EPOLL_CTL_MOD)
-		item->data = event->data;
-	rsk_unlock(&ep->lock);
-	if (op == EPOLL_CTL_DEL || ret == -ENOENT)
-		forget(item);
-	rsk_item_put(item);
+	if (fd < 0)
+		return -errno;
+	ret = rsk_ready_add(&ep->ready, fd);
+	if (ret)
+		close(fd);
+	else
+		ep->kernel_fd = fd;
 	return ret;
 }
 
 /* The kernel knows its members: it says what is wrong. */
 static int ctl_kernel(struct rsk_epoll *ep, int op, int fd, const struct epoll_event *event)
 {
-	struct rsk_item *stale = find(ep, fd);
+	int ret;
 
-	/* Of a socket that was closed, and whose number is in use again. */
-	if (stale && stale->sk)
-		unlink_item(stale);
-	if (stale)
-		rsk_item_put(stale);
-	return op == EPOLL_CTL_ADD ? add_kernel(ep, fd, event) : change_kernel(ep, op, fd, event);
+	if (ep->kernel_fd < 0) {
+		if (op != EPOLL_CTL_ADD)
+			return -ENOENT;
+		ret = open_kernel(ep);
+		if (ret)
+			return ret;
+	}
+	return epoll_ctl(ep->kernel_fd, op, fd, (struct epoll_event *)event) ? -errno : 0;
 }
 
 static int check_ctl(int epfd, int op, int fd, const struct epoll_event *event)
@@ -387,7 +353,7 @@ static uint32_t report(struct rsk_item *item, struct rsk_hit *hit, bool *again)
 		else
 			*again = mask && !item->observer.edge;
 	}
-	*hit = (struct rsk_hit){ item, mask, item->serial, item->data, item->fn };
+	*hit = (struct rsk_hit){ item, mask, item->data, item->fn };
 	rsk_unlock(&sk->lock);
 	return mask;
 }
@@ -413,27 +379,44 @@ static int take_ready(struct rsk_epoll *ep, struct rsk_hit *hits, int max)
 	return n;
 }
 
-/* Kernel members report themselves; a socket goes on the ready list. The instance's lock held. */
-static int take_kernel(struct rsk_epoll *ep, const struct epoll_event *events, int count, struct rsk_hit *hits)
+/* How many events to ask the kernel for: half of @max when there are items to look at, too. The instance's lock
+ * held. */
+static int kernel_share(struct rsk_epoll *ep, int max)
 {
-	int n = 0;
+	if (!ep->nready)
+		return max;
+	ep->kernel_next = !ep->kernel_next;
+	return (max + ep->kernel_next) / 2;
+}
+
+/* What the kernel reports of its members. */
+static int take_kernel(struct rsk_epoll *ep, struct rsk_hit *hits, int max)
+{
+	struct epoll_event events[BATCH];
+	int n = max ? epoll_wait(ep->kernel_fd, events, max, 0) : 0;
+
+	for (int i = 0; i < n; i++)
+		hits[i] = (struct rsk_hit){ .events = events[i].events, .data = events[i].data };
+	return n < 0 ? 0 : n;
+}
+
+/* Sockets that woke the instance go on the ready list. Returns whether the kernel's members did, too. The
+ * instance's lock held. */
+static bool note_awake(struct rsk_epoll *ep, const struct epoll_event *events, int count)
+{
+	bool kernel = false;
 
 	for (int i = 0; i < count; i++) {
 		struct rsk_item *item = by_name(ep, events[i].data.u64);
 
-		if (!item)
-			continue;            /* the bell, or removed meanwhile */
-		if (item->sk) {
-			enqueue(item);
-			continue;
-		}
-		atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
-		hits[n++] = (struct rsk_hit){ item, events[i].events, item->serial, item->data, NULL };
+		if (item)
+			enqueue(item);       /* else the bell, or removed meanwhile, or: */
+		kernel |= events[i].data.u64 == RSK_READY_CHANNEL;
 	}
-	return n;
+	return kernel;
 }
 
-static int kernel_wait(struct rsk_epoll *ep, struct epoll_event *events, int max, int64_t deadline,
+static int kernel_wait(struct rsk_epoll *ep, struct epoll_event events[static BATCH], int64_t deadline,
 		       const sigset_t *sigmask)
 {
 	int64_t left = deadline == RSK_NEVER ? 0 : deadline - rsk_now();
@@ -442,22 +425,10 @@ static int kernel_wait(struct rsk_epoll *ep, struct epoll_event *events, int max
 
 	if (left > 0)
 		ts = (struct timespec){ left / 1000000000, left % 1000000000 };
-	n = epoll_pwait2(ep->ready.fd, events, max, deadline == RSK_NEVER ? NULL : &ts, sigmask);
+	n = epoll_pwait2(ep->ready.fd, events, BATCH, deadline == RSK_NEVER ? NULL : &ts, sigmask);
 	if (n < 0 && errno == ENOSYS)
-		n = epoll_pwait(ep->ready.fd, events, max, rsk_ms_until(deadline), sigmask);
+		n = epoll_pwait(ep->ready.fd, events, BATCH, rsk_ms_until(deadline), sigmask);
 	return n < 0 ? -errno : n;
-}
-
-/* How many events to ask the kernel for: half of @max when there are items to look at, too. */
-static int kernel_share(struct rsk_epoll *ep, int max)
-{
-	int share = max;
-
-	if (ep->nready) {
-		share = (max + ep->kernel_next) / 2;
-		ep->kernel_next = !ep->kernel_next;
-	}
-	return share < BATCH ? share : BATCH;
 }
 
 /* One round: 0 when nothing was found, though something woke us. */
@@ -465,26 +436,29 @@ static int take_some(struct rsk_epoll *ep, struct rsk_hit *hits, int max, int64_
 		     const sigset_t *sigmask)
 {
 	struct epoll_event events[BATCH];
-	int share, count = 0, n;
+	int share, count, n = 0;
 	bool closed;
 
 	rsk_lock(&ep->lock);
 	closed = ep->closed;
 	if (ep->nready)
 		deadline = 0;
-	share = kernel_share(ep, max);
 	rsk_unlock(&ep->lock);
 
 	if (closed)
 		return -EBADF;
-	if (share)
-		count = kernel_wait(ep, events, share, deadline, sigmask);
+	count = kernel_wait(ep, events, deadline, sigmask);
 	if (count < 0)
 		return count;
 
 	taking = ep;
 	rsk_lock(&ep->lock);
-	n = take_kernel(ep, events, count, hits);
+	if (note_awake(ep, events, count)) {
+		share = kernel_share(ep, max);
+		rsk_unlock(&ep->lock);
+		n = take_kernel(ep, hits, share);
+		rsk_lock(&ep->lock);
+	}
 	n += take_ready(ep, hits + n, max - n);
 	taking = NULL;
 	if (ep->nready || ep->closed)
@@ -516,6 +490,7 @@ struct rsk_epoll *rsk_epoll_new(bool cloexec)
 	if (!ep)
 		return NULL;
 	ep->last = &ep->first;
+	ep->kernel_fd = -1;
 	ret = rsk_ready_open(&ep->ready, cloexec);
 	if (ret) {
 		free(ep);
@@ -539,6 +514,8 @@ void rsk_epoll_free(struct rsk_epoll *ep)
 	while (ep->nready)
 		rsk_item_put(dequeue(ep));
 	rsk_ready_close(&ep->ready);
+	if (ep->kernel_fd >= 0)
+		close(ep->kernel_fd);
 	pthread_mutex_destroy(&ep->ctl_lock);
 	free(ep->items);
 	free(ep);
@@ -641,7 +618,8 @@ static int wait_until(int epfd, struct epoll_event *events, int maxevents, int64
 		ret = rsk_epoll_take(ep, hits, maxevents < BATCH ? maxevents : BATCH, deadline, sigmask);
 	for (int i = 0; i < ret; i++) {
 		events[i] = (struct epoll_event){ hits[i].events, hits[i].data };
-		rsk_item_put(hits[i].item);
+		if (hits[i].item)
+			rsk_item_put(hits[i].item);
 	}
 	rsk_slot_leave(ep->slot);
 	return result(ret);

@@ -2,7 +2,8 @@
 /*
  * Sets of descriptors: what rsk_epoll_*() and rsk_watch() are made of.
  *
- * An instance is an epoll instance of the kernel. Kernel descriptors are its members as they are. A
+ * An instance is an epoll instance of the kernel. Kernel descriptors are the members of another one, which is
+ * one of its members: so the kernel alone decides what becomes of them, of closed ones with duplicates, say. A
  * socket's descriptor is an edge-triggered member: it wakes the instance, which then looks at the socket.
  * What is found, by whomever, is told to the item, the socket's observer, which goes on the ready list. A
  * level-triggered item stays there until a look finds nothing. While the list is not empty, the instance's
@@ -27,14 +28,14 @@
 #include "sock.h"
 
 struct rsk_item {
-	struct rsk_observer observer; /* first; not of a kernel descriptor */
+	struct rsk_observer observer; /* first */
 	struct rsk_epoll *ep;
-	struct rsk_sock *sk;         /* NULL: a kernel descriptor */
+	struct rsk_sock *sk;
 	int fd;
 	uint32_t serial;             /* tells it from an earlier item of the same number */
 	atomic_uint refs;            /* of the table, of the ready list, of who looks at it */
 
-	/* The socket's state lock; of a kernel descriptor, ctl_lock and lock: */
+	/* The socket's state lock: */
 	uint32_t arrived;            /* bits told and not yet reported */
 	bool once;                   /* one report, then none until it is modified */
 	bool exclusive;              /* may not be modified, as in Linux; ctl_lock */
@@ -50,6 +51,7 @@ struct rsk_epoll {
 	struct rsk_ready ready;      /* its descriptor; raised: an item waits */
 	struct rsk_slot *slot;
 	pthread_mutex_t ctl_lock;    /* one change at a time */
+	int kernel_fd;               /* the instance of the kernel's descriptors; -1 without any */
 
 	struct rsk_lock lock;
 	struct rsk_item **items;     /* by descriptor */
@@ -63,9 +65,8 @@ struct rsk_epoll {
 
 /* A report, with a reference to its item. */
 struct rsk_hit {
-	struct rsk_item *item;
+	struct rsk_item *item;       /* NULL: of a kernel descriptor */
 	uint32_t events;
-	uint32_t serial;             /* the item's, when it was found */
 	epoll_data_t data;
 	rsk_watch_fn *fn;
 };

@@ -395,7 +395,9 @@ int rsk_epoll_create1(int flags);
  *         told; EPOLLWAKEUP has no effect. Ignored for EPOLL_CTL_DEL
  *
  * Edge triggered, each arrival of data is reported, whether or not earlier data has been read, and room to
- * send once a send has found none. A closed socket is a member no more.
+ * send once a send has found none. A closed socket is a member no more; a closed descriptor of the kernel is one
+ * as long as a duplicate of it is open, as in epoll(7). The first descriptor of the kernel takes one more, for
+ * the instance.
  * Returns 0, or -1 with errno:
  *   EBADF   @epfd or @fd is not open
  *   EINVAL  @epfd is no rsk epoll instance, or the same as @fd; unknown @op; EPOLLEXCLUSIVE with other flags
@@ -406,6 +408,7 @@ int rsk_epoll_create1(int flags);
  *   ELOOP   instances would be members of each other
  *   EFAULT  @event is NULL
  *   ENOMEM, ENOSPC  out of memory, or of the user's watches
+ *   EMFILE, ENFILE  no descriptor is left for the instance
  * Never blocks. Any thread, also while others wait. Source: epoll_ctl(2).
  */
 int rsk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "epoll.h"
 #include "stream.h"
@@ -40,6 +41,32 @@ START_TEST(kernel_descriptors_are_members_too)
 	OK(change(ep, EPOLL_CTL_MOD, k.fd, EPOLLIN));
 	ck_assert_uint_eq(reported(ep, k.fd), EPOLLIN);
 	OK(change(ep, EPOLL_CTL_DEL, k.fd, 0));
+	silent(ep);
+}
+END_TEST
+
+/* The kernel's rule: what was closed is a member as long as a duplicate of it is open. */
+START_TEST(closed_kernel_descriptor_stays_a_member_with_its_duplicate)
+{
+	struct epoll_event own = { EPOLLIN, { .fd = -1 } };
+	struct kernel_pair k = kernel_pipe();
+	int ep = instance_with(k.fd, EPOLLIN), duplicate = dup(k.fd), other[2];
+
+	write_kernel(k.write_end);
+	close(k.fd);
+	ck_assert_uint_eq(reported(ep, k.fd), EPOLLIN);
+	/* Its number is another's, a member, too. */
+	number_pipe(other, k.fd);
+	OK(rsk_epoll_ctl(ep, EPOLL_CTL_ADD, other[0], &own));
+	ck_assert_uint_eq(reported(ep, k.fd), EPOLLIN);
+	read_kernel(duplicate);
+	silent(ep);
+	write_kernel(other[1]);
+	ck_assert_uint_eq(reported(ep, -1), EPOLLIN);
+	read_kernel(other[0]);
+	write_kernel(k.write_end);
+	ck_assert_uint_eq(reported(ep, k.fd), EPOLLIN);
+	close(duplicate);
 	silent(ep);
 }
 END_TEST
@@ -273,6 +300,7 @@ int main(void)
 
 	tc = group(s, "kinds", 150);
 	tcase_add_loop_test(tc, kernel_descriptors_are_members_too, 0, 3);
+	tcase_add_test(tc, closed_kernel_descriptor_stays_a_member_with_its_duplicate);
 	tcase_add_test(tc, busy_members_take_turns);
 	tcase_add_test(tc, no_more_than_there_is_room_for);
 	tcase_add_test(tc, instance_in_an_instance);
