@@ -212,13 +212,19 @@ static void drain_too_long(struct rsk_timer *timer)
 	finish_close(sk);
 }
 
+static void send_end(struct rsk_sock *sk)
+{
+	if (!sk->shut_rd || !sk->shut_wr)
+		rsk_stream_shutdown(sk, SHUT_RDWR);
+}
+
 static int close_on_engine(void *arg)
 {
 	struct rsk_sock *sk = arg;
 
 	/* The state is stable here: no call is inside any more, and events come on this thread. */
 	if ((sk->state == RSK_CONNECTED || sk->state == RSK_ENDED) && !is_abort(sk)) {
-		rsk_stream_shutdown(sk, SHUT_RDWR);
+		send_end(sk);
 		rsk_lock(&sk->lock);
 		rsk_sock_set_nonblock(sk, true);
 		rsk_unlock(&sk->lock);
@@ -253,6 +259,10 @@ static void released(void *object)
 	state = sk->state;
 	used = state != RSK_IDLE || sk->cm.id;
 	rsk_unlock(&sk->lock);
+	/* The peer is told at once: the engine may have a thousand others to destroy first, which takes long, and a
+	 * process that exits does not wait for ever. */
+	if (state == RSK_CONNECTED && !is_abort(sk))
+		send_end(sk);
 	/* A connection takes its time, in the background. A port is free again on return. Of a socket that was
 	 * never used, the engine knows nothing. */
 	if (!used)

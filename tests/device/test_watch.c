@@ -350,6 +350,18 @@ START_TEST(close_does_not_wait_for_a_call_that_is_being_made)
 }
 END_TEST
 
+START_TEST(peer_learns_of_a_close_while_a_call_takes_its_time)
+{
+	struct pair p = pair_connected(), other = pair_connected();
+	static struct blocker b;
+
+	watch_blocker(&b, p);
+	OK(rsk_close(other.b));
+	check_end_of_file(other.a);
+	sem_post(&b.go_on);
+}
+END_TEST
+
 START_TEST(call_that_takes_its_time_loses_nothing_of_others)
 {
 	struct pair p = pair_connected(), others[20];
@@ -646,6 +658,7 @@ int main(void)
 	tcase_add_test(tc, no_call_comes_after_the_end_of_watching);
 	tcase_add_test(tc, end_of_watching_waits_for_a_call_that_is_being_made);
 	tcase_add_test(tc, close_does_not_wait_for_a_call_that_is_being_made);
+	tcase_add_test(tc, peer_learns_of_a_close_while_a_call_takes_its_time);
 	tcase_add_test(tc, call_that_takes_its_time_loses_nothing_of_others);
 	tcase_add_test(tc, closed_socket_is_watched_no_more);
 
