@@ -364,7 +364,7 @@ static void hold_too_long(struct rsk_timer *timer)
 	rsk_stream_progress(sk);
 	if (sk->rx.hold.bytes && sk->rx.hold_timed == sk->rx.credit.arrived) {
 		rsk_log(RSK_LOG_DEBUG, "fd %d: the rest of a record did not come within %d ms", sk->ready.fd,
-			RSK_HOLD_MS);
+			rsk_hold_ms(&sk->rx.hold));
 		rsk_hold_give_up(&sk->rx.hold);
 		rsk_sock_wake(sk);
 	}
@@ -375,8 +375,13 @@ static void limit_hold(struct rsk_work *work)
 {
 	struct rsk_sock *sk = (struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, hold_work));
 
+	int ms;
+
+	rsk_lock(&sk->lock);
+	ms = rsk_hold_ms(&sk->rx.hold);
+	rsk_unlock(&sk->lock);
 	if (sk->qp.channel)
-		rsk_timer_start(&sk->hold_limit, RSK_HOLD_MS, hold_too_long);
+		rsk_timer_start(&sk->hold_limit, ms, hold_too_long);
 	rsk_sock_unref(sk);
 }
 

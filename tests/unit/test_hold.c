@@ -78,6 +78,25 @@ START_TEST(parts_of_long_sends_are_shown)
 }
 END_TEST
 
+/* What a lost packet delays comes after some seconds; a wrong guess must not cost them. */
+START_TEST(rest_is_awaited_for_long_only_where_records_were_of_one_length)
+{
+	struct stream s = { .filled = SEGMENT - 2500 };
+
+	record(&s, 900);
+	record(&s, 1000);
+	message(&s, 600);
+	ck_assert_uint_eq(s.hold.bytes, 600);
+	ck_assert_int_eq(rsk_hold_ms(&s.hold), RSK_HOLD_MS);
+	message(&s, 400);
+	for (int i = 0; i < 15; i++)
+		record(&s, 1000);
+	message(&s, SEGMENT - s.filled);
+	ck_assert_uint_ne(s.hold.bytes, 0);
+	ck_assert_int_eq(rsk_hold_ms(&s.hold), RSK_HOLD_SURE_MS);
+}
+END_TEST
+
 START_TEST(stream_that_was_held_in_vain_is_not_held_again)
 {
 	struct stream s = { .filled = SEGMENT - 1100 };
@@ -104,6 +123,7 @@ int main(void)
 	tcase_add_test(tc, record_that_ends_with_its_segment_is_shown);
 	tcase_add_test(tc, first_message_of_a_stream_is_shown);
 	tcase_add_test(tc, parts_of_long_sends_are_shown);
+	tcase_add_test(tc, rest_is_awaited_for_long_only_where_records_were_of_one_length);
 	tcase_add_test(tc, stream_that_was_held_in_vain_is_not_held_again);
 	return run_suite(s);
 }
