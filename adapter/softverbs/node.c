@@ -3,8 +3,8 @@
 #include "node.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -117,16 +117,15 @@ static void run_timers(void)
 	}
 }
 
-/* Milliseconds to the next timer, rounded up; -1: there is none. */
-static int until_next_timer(void)
+/* Nanoseconds to the next timer; UINT64_MAX: there is none. */
+static uint64_t until_next_timer(void)
 {
-	uint64_t t = now(), ms;
+	uint64_t t = now();
 
 	node.sleeps_until = node.timers ? node.timers->at : UINT64_MAX;
 	if (!node.timers)
-		return -1;
-	ms = node.timers->at <= t ? 0 : (node.timers->at - t + SOFT_MS - 1) / SOFT_MS;
-	return ms > INT_MAX ? INT_MAX : (int)ms;
+		return UINT64_MAX;
+	return node.timers->at <= t ? 0 : node.timers->at - t;
 }
 
 /* Descriptors */
@@ -166,6 +165,18 @@ static void free_ended(void)
 }
 
 /* One event at a time: handling one may end the object of the next. */
+static bool wait_for_event(int poll_fd, struct epoll_event *event, uint64_t ns)
+{
+	struct pollfd fd = { .fd = poll_fd, .events = POLLIN };
+	struct timespec limit = { .tv_sec = (time_t)(ns / (1000 * SOFT_MS)),
+				  .tv_nsec = (long)(ns % (1000 * SOFT_MS)) };
+
+	/* epoll_wait() counts in milliseconds, and timers in microseconds. */
+	if (ns != UINT64_MAX && ppoll(&fd, 1, &limit, NULL) != 1)
+		return false;
+	return epoll_wait(poll_fd, event, 1, ns != UINT64_MAX ? 0 : -1) == 1;
+}
+
 static void *run_engine(void *arg)
 {
 	int poll_fd = node.poll_fd;
@@ -173,7 +184,7 @@ static void *run_engine(void *arg)
 	(void)arg;
 	for (;;) {
 		struct epoll_event event;
-		int limit, n;
+		uint64_t limit;
 
 		soft_lock();
 		node.sleeps_until = 0;
@@ -182,8 +193,7 @@ static void *run_engine(void *arg)
 		limit = until_next_timer();
 		soft_unlock();
 
-		n = epoll_wait(poll_fd, &event, 1, limit);
-		if (n != 1)
+		if (!wait_for_event(poll_fd, &event, limit))
 			continue;
 		soft_lock();
 		if (event.data.ptr) {
