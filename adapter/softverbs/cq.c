@@ -228,13 +228,16 @@ void soft_cq_push(struct ibv_cq *ibv, const struct ibv_wc *wc, bool solicited)
 		show(cq);
 }
 
-static void drive_qps(struct soft_cq *cq)
+static void drive_qps(struct soft_cq *cq, bool senders_only)
 {
 	struct soft_qp *next;
 
 	for (struct soft_qp *qp = cq->qps; qp; qp = next) {
-		next = &cq->ibv == qp->ibv.send_cq ? qp->next_send : qp->next_recv;
-		soft_qp_progress(qp);
+		bool sends = &cq->ibv == qp->ibv.send_cq;
+
+		next = sends ? qp->next_send : qp->next_recv;
+		if (!senders_only || (sends && qp->sq_done != qp->sq_posted))
+			soft_qp_progress(qp);
 	}
 }
 
@@ -254,7 +257,7 @@ int soft_poll_cq(struct ibv_cq *ibv, int count, struct ibv_wc *wc)
 
 	soft_lock();
 	if (cq->shown == cq->tail)
-		drive_qps(cq);
+		drive_qps(cq, false);
 	for (n = 0; n < count && cq->shown != cq->tail; n++)
 		wc[n] = cq->entries[cq->tail++ & cq->mask];
 	soft_unlock();
@@ -267,10 +270,16 @@ int soft_req_notify_cq(struct ibv_cq *ibv, int solicited)
 {
 	struct soft_cq *cq = soft_cq(ibv);
 
+	bool was_armed;
+
 	soft_lock();
+	was_armed = cq->armed;
 	/* Armed for any stays so. */
 	if (cq->armed != SOFT_ARMED)
 		cq->armed = solicited ? SOFT_ARMED_SOLICITED : SOFT_ARMED;
+	/* From now on peers have to ring for acknowledgements. */
+	if (!was_armed)
+		drive_qps(cq, true);
 	soft_unlock();
 	return 0;
 }

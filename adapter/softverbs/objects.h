@@ -200,7 +200,7 @@ int soft_qp_destroy(struct soft_qp *qp);
 void soft_qp_fail(struct soft_qp *qp);
 /* Does what can be done now: takes in what has come, completes, sends. */
 void soft_qp_progress(struct soft_qp *qp);
-void soft_qp_bell(struct soft_qp *qp);
+void soft_qp_bell(struct soft_qp *qp, enum soft_sleep until);
 /* Faults: nothing passes on this QP, or on any; 0 ms is for ever. */
 void soft_qp_cut(struct soft_qp *qp, unsigned ms);
 void soft_qp_cut_all(unsigned ms);

@@ -164,7 +164,7 @@ static void hang_up(struct soft_qp *qp)
 {
 	if (qp->wire.map) {
 		atomic_store(&qp->wire.out->gone, 1);
-		soft_qp_bell(qp);
+		soft_qp_bell(qp, SOFT_UNTIL_PACKET);
 	}
 	soft_wire_detach(&qp->wire);
 	soft_wire_detach(&qp->early);
@@ -219,13 +219,13 @@ int ibv_destroy_qp(struct ibv_qp *qp)
 
 /* The wire */
 
-void soft_qp_bell(struct soft_qp *qp)
+void soft_qp_bell(struct soft_qp *qp, enum soft_sleep until)
 {
 	uint32_t peer = qp->attr.dest_qp_num;
 	struct soft_packet bell = { .type = SOFT_BELL, .to = peer, .from = qp->ibv.qp_num };
 	struct soft_link *link;
 
-	if (!soft_wire_bell_wanted(&qp->wire))
+	if (!soft_wire_wake(&qp->wire, until))
 		return;
 	link = soft_link_to_node(peer / PLACES);
 	if (link)
@@ -347,7 +347,7 @@ static bool take_packets(struct soft_qp *qp)
 			return true;         /* it was the last: the QP has failed */
 		soft_wire_skip(&qp->wire, end - qp->wire.in_tail);
 		if (soft_wire_done(&qp->wire, &head))
-			soft_qp_bell(qp);
+			soft_qp_bell(qp, SOFT_UNTIL_PACKET);
 		any = true;
 	}
 	return any;
@@ -372,7 +372,8 @@ void soft_qp_progress(struct soft_qp *qp)
 		return;
 	step(qp);
 	if (qp->wire.map) {
-		soft_wire_sleep(&qp->wire);
+		soft_wire_sleep(&qp->wire, soft_cq(qp->ibv.send_cq)->armed && qp->sq_done != qp->sq_posted ?
+					   SOFT_UNTIL_ACK : SOFT_UNTIL_PACKET);
 		step(qp);            /* what came before we were asleep rang no bell */
 	}
 	if (qp->wire.map && (qp->wire.broken || soft_wire_peer_gone(&qp->wire)))
@@ -404,7 +405,7 @@ static void heal(struct soft_timer *timer)
 	if (!qp->wire.map)
 		return;
 	atomic_store(&qp->wire.out->gone, 0);
-	soft_qp_bell(qp);
+	soft_qp_bell(qp, SOFT_UNTIL_PACKET);
 	soft_qp_progress(qp);
 }
 
@@ -415,7 +416,7 @@ void soft_qp_cut(struct soft_qp *qp, unsigned ms)
 	qp->cut = qp->gone = true;
 	/* To the other end it looks the same. */
 	atomic_store(&qp->wire.out->gone, 1);
-	soft_qp_bell(qp);
+	soft_qp_bell(qp, SOFT_UNTIL_PACKET);
 	if (ms)
 		soft_timer_start(&qp->heal, ms * SOFT_MS, heal);
 }

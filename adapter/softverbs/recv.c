@@ -387,18 +387,18 @@ static bool send_nak(struct soft_qp *qp)
 
 void soft_recv_answer(struct soft_qp *qp)
 {
-	bool bell = qp->ack_wanted;
+	bool sent = false;
 
 	while (qp->answer_tail != qp->answer_head &&
 	       send_answer(qp, &qp->answers[qp->answer_tail % SOFT_ANSWERS]))
-		bell = true;
+		sent = true;
 	if (!qp->wire.map)
 		return;
 	if (qp->nak_due && qp->answer_tail == qp->answer_head && send_nak(qp))
-		bell = true;
+		sent = true;
+	if (sent || qp->ack_wanted)
+		soft_qp_bell(qp, sent ? SOFT_UNTIL_PACKET : SOFT_UNTIL_ACK);
 	qp->ack_wanted = false;
-	if (bell)
-		soft_qp_bell(qp);
 }
 
 /* Shared receive queues */

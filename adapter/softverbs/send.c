@@ -131,6 +131,8 @@ int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_w
 		if (ret)
 			*bad = wr;
 	}
+	if (qp->wire.map && soft_cq(ibv->send_cq)->armed)
+		soft_wire_sleep(&qp->wire, SOFT_UNTIL_ACK);
 	if (ibv->state == IBV_QPS_ERR)
 		soft_send_flush(qp);
 	else
@@ -373,7 +375,7 @@ void soft_send_pump(struct soft_qp *qp)
 	       send_packet(qp))
 		any = true;
 	if (any && qp->wire.map)
-		soft_qp_bell(qp);
+		soft_qp_bell(qp, SOFT_UNTIL_PACKET);
 	if (qp->gone && qp->sq_done != qp->sq_posted)
 		expect_nothing(qp);
 }

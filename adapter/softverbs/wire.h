@@ -5,7 +5,8 @@
  *
  * The bell: who has taken in all there is says "asleep" and looks once more; who has put something in
  * after that finds the mark, clears it, and sends a bell through the link, which wakes the other's
- * engine. The same bell tells of packets, of acknowledgements and of room in a ring that was full.
+ * engine. The same bell tells of packets, of room in a ring that was full, and of acknowledgements if
+ * somebody waits for them: most are seen when the next packet comes, or when the program polls.
  *
  * The peer may write what it likes into this memory, at any time: positions are checked, and headers
  * copied before they are looked at.
@@ -56,6 +57,8 @@ struct soft_head {
 	uint32_t imm;
 };
 
+enum soft_sleep { SOFT_AWAKE, SOFT_UNTIL_PACKET, SOFT_UNTIL_ACK /* or a packet */ };
+
 /* One direction. */
 struct soft_ring {
 	_Alignas(64) _Atomic(uint32_t) head;    /* by the sender: bytes ever put in */
@@ -63,7 +66,7 @@ struct soft_ring {
 	_Atomic(uint32_t) gone;                 /* the sender has left: it answers nothing any more */
 	_Alignas(64) _Atomic(uint32_t) tail;    /* by the receiver: bytes ever taken out */
 	_Atomic(uint32_t) acked;                /* messages done */
-	_Atomic(uint32_t) asleep;               /* ring the bell */
+	_Atomic(uint32_t) asleep;               /* enum soft_sleep: when to ring the bell */
 	_Alignas(4096) uint8_t bytes[SOFT_RING_BYTES];
 };
 
@@ -114,15 +117,15 @@ static inline bool soft_wire_peer_gone(const struct soft_wire *wire)
 	return atomic_load(&wire->in->gone);
 }
 
-/* Does the peer want the bell? Clears the mark. */
-static inline bool soft_wire_bell_wanted(struct soft_wire *wire)
+/* Does the peer sleep until what we have for it? Clears the mark. */
+static inline bool soft_wire_wake(struct soft_wire *wire, enum soft_sleep until)
 {
-	return atomic_exchange(&wire->out->asleep, 0);
+	return atomic_load(&wire->out->asleep) >= until && atomic_exchange(&wire->out->asleep, SOFT_AWAKE);
 }
 
-static inline void soft_wire_sleep(struct soft_wire *wire)
+static inline void soft_wire_sleep(struct soft_wire *wire, enum soft_sleep until)
 {
-	atomic_exchange(&wire->in->asleep, 1);
+	atomic_exchange(&wire->in->asleep, until);
 }
 
 #endif
