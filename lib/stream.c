@@ -427,7 +427,8 @@ void rsk_stream_progress(struct rsk_sock *sk)
 		;
 	if (sk->rx.hold.bytes)
 		wait_for_rest(sk);
-	if (rsk_qp_completion_due(&sk->qp)) {
+	/* A QP that has failed says why where it failed, also if no completion was asked for. */
+	if (rsk_qp_completion_due(&sk->qp) || sk->qp.flushed) {
 		while (rsk_qp_poll_tx(&sk->qp, &tail))
 			rsk_ring_release(&sk->tx.ring, tail);
 	}
