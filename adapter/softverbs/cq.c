@@ -14,6 +14,11 @@
 
 static int queues;
 
+int soft_cq_count(void)
+{
+	return queues;
+}
+
 struct ibv_comp_channel *ibv_create_comp_channel(struct ibv_context *context)
 {
 	struct soft_channel *channel;

@@ -71,6 +71,11 @@ int ibv_dealloc_pd(struct ibv_pd *ibv)
 	return 0;
 }
 
+int soft_mr_count(void)
+{
+	return regions;
+}
+
 /* The memory-lock limit */
 
 static bool pin(size_t pages)

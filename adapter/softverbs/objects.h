@@ -48,6 +48,7 @@ static inline struct soft_pd *soft_pd(struct ibv_pd *pd)
 
 /* Memory: mr.c */
 
+int soft_mr_count(void);
 /* Bytes in the memory of this process, or NULL if @key does not allow @access to them. */
 void *soft_mr_memory(struct ibv_pd *pd, uint32_t key, uint64_t addr, uint64_t len, int access);
 /* Finds what lies at @offset of the list: *at, and how many bytes up to @len are there in one piece. 0: the
@@ -84,6 +85,7 @@ static inline struct soft_cq *soft_cq(struct ibv_cq *cq)
 	return (struct soft_cq *)cq;
 }
 
+int soft_cq_count(void);
 void soft_cq_push(struct ibv_cq *cq, const struct ibv_wc *wc, bool solicited);
 /* What is pushed from now on is not seen for a while. */
 void soft_cq_delay(struct ibv_cq *cq, unsigned ms);
@@ -192,6 +194,7 @@ static inline struct soft_qp *soft_qp(struct ibv_qp *qp)
 	return (struct soft_qp *)qp;
 }
 
+int soft_qp_count(void);
 struct soft_qp *soft_qp_find(uint32_t qpn);
 int soft_qp_modify(struct soft_qp *qp, const struct ibv_qp_attr *attr, int mask);
 struct ibv_qp *soft_qp_create(struct ibv_pd *pd, struct ibv_qp_init_attr *init);

@@ -19,6 +19,11 @@ static struct soft_qp *table[PLACES];
 static unsigned last_place;
 static int pairs;
 
+int soft_qp_count(void)
+{
+	return pairs;
+}
+
 struct soft_qp *soft_qp_find(uint32_t qpn)
 {
 	struct soft_qp *qp = table[qpn % PLACES];

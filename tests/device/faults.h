@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What only software verbs can do: fail on demand (softverbs(7)), and count what is in use. */
+#ifndef RSK_TEST_FAULTS_H
+#define RSK_TEST_FAULTS_H
+
+#include "fixture.h"
+
+/* False, having said so: the device cannot. */
+bool can_fail(void);
+
+/* From now on these faults; NULL: none. False: the script has an error. */
+bool set_faults(const char *script);
+void faults(const char *script);
+
+int queue_pairs(void);
+int completion_queues(void);
+int memory_regions(void);
+
+#endif
