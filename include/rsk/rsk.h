@@ -149,6 +149,7 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  *   EPROTO           the peer answered something that is not the protocol
  *   ENOTSUP          the peer speaks another version of it, or the device lacks what it needs
  *   ENOMEM           out of memory, or of memory that may be registered (see ulimit -l)
+ *   EMFILE, ENFILE   out of descriptors
  *   EINTR            a signal came first; the connection goes on being made
  *   ECONNABORTED     the socket was closed by another thread
  * rsk_error() has the whole story. A failed socket can only be closed. Blocks unless O_NONBLOCK.
@@ -198,6 +199,7 @@ int rsk_close(int fd);
  *   ECONNRESET  the peer died or gave up the connection
  *   ETIMEDOUT   the peer no longer answers
  *   EPROTO      the peer broke the protocol
+ *   EIO         the device failed
  *   ENOMEM      no memory could be registered for sending (see ulimit -l)
  *   EINTR       a signal came first
  * Source: POSIX send(); rsocket protocol, data path.
@@ -246,6 +248,7 @@ ssize_t rsk_writev(int fd, const struct iovec *iov, int iovcnt);
  *   ECONNRESET  the peer died or gave up the connection without ending it in order
  *   ETIMEDOUT   the peer no longer answers
  *   EPROTO      the peer broke the protocol
+ *   EIO         the device failed
  *   EINTR       a signal came first
  * What had arrived before a failure is delivered first; a failure is never reported as 0.
  * Source: POSIX recv(); rsocket protocol, data path.
