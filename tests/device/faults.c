@@ -29,26 +29,7 @@ void faults(const char *script)
 	ck_assert_msg(set_faults(script), "a script with an error: %s", script);
 }
 
-int queue_pairs(void)
+void in_use(int *qps, int *cqs, int *mrs)
 {
-	int qps, cqs, mrs;
-
-	count(&qps, &cqs, &mrs);
-	return qps;
-}
-
-int completion_queues(void)
-{
-	int qps, cqs, mrs;
-
-	count(&qps, &cqs, &mrs);
-	return cqs;
-}
-
-int memory_regions(void)
-{
-	int qps, cqs, mrs;
-
-	count(&qps, &cqs, &mrs);
-	return mrs;
+	count(qps, cqs, mrs);
 }

@@ -12,8 +12,7 @@ bool can_fail(void);
 bool set_faults(const char *script);
 void faults(const char *script);
 
-int queue_pairs(void);
-int completion_queues(void);
-int memory_regions(void);
+/* Queue pairs, completion queues, memory regions. */
+void in_use(int *qps, int *cqs, int *mrs);
 
 #endif
