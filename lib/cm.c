@@ -286,6 +286,7 @@ static int open_passive(struct rsk_sock *sk, const struct news *news)
 {
 	(void)news;
 	open_stream(sk, &sk->cm.peer);
+	rsk_stream_await_peer(sk);
 	rsk_backlog_established(sk);
 	return 0;
 }

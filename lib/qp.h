@@ -126,6 +126,12 @@ int rsk_qp_attach(struct rsk_qp *qp, struct ibv_qp *made, uint32_t max_inline);
 /* For the side that accepts: on iWARP it must not send before the other has, or devices break off. Until
  * then there is no room in the queue. */
 void rsk_qp_let_peer_begin(struct rsk_qp *qp);
+/* Is that over? State lock held. */
+static inline bool rsk_qp_may_begin(const struct rsk_qp *qp)
+{
+	return !qp->held;
+}
+
 /* Frees channel and CQs; the QP itself must be gone. */
 void rsk_qp_destroy(struct rsk_qp *qp);
 
@@ -226,13 +232,7 @@ int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking);
 int rsk_qp_sleep(struct rsk_qp *qp);
 void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which);
 
-/* Can a thread inside rsk_qp_sleep() be woken? */
-static inline bool rsk_qp_can_nudge(const struct rsk_qp *qp)
-{
-	return !qp->held;
-}
-
-/* Wakes it: a write of no bytes, which the peer's software never sees,
+/* Wakes a thread inside it, if rsk_qp_may_begin(): a write of no bytes, which the peer's software never sees,
  * completes. State lock held. */
 void rsk_qp_nudge(struct rsk_qp *qp);
 

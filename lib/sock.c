@@ -142,7 +142,6 @@ int rsk_sock_report(struct rsk_sock *sk, int ret)
 
 static void finish_close(struct rsk_sock *sk)
 {
-	rsk_io_stop(&sk->drain_io);
 	rsk_timer_stop(&sk->drain_limit);
 	rsk_cm_destroy(sk);
 
@@ -192,7 +191,7 @@ static bool drained(struct rsk_sock *sk)
 
 static void drain_io(struct rsk_io *io)
 {
-	struct rsk_sock *sk = (struct rsk_sock *)((char *)io - offsetof(struct rsk_sock, drain_io));
+	struct rsk_sock *sk = (struct rsk_sock *)((char *)io - offsetof(struct rsk_sock, channel_io));
 
 	rsk_lock(&sk->lock);
 	rsk_qp_drain(&sk->qp, true);
@@ -230,7 +229,7 @@ static int close_on_engine(void *arg)
 		rsk_unlock(&sk->lock);
 		if (!drained(sk)) {
 			rsk_timer_start(&sk->drain_limit, drain_time(sk) * 1000, drain_too_long);
-			rsk_io_start(&sk->drain_io, sk->qp.channel->fd, drain_io);
+			rsk_io_start(&sk->channel_io, sk->qp.channel->fd, drain_io);
 			return 0;
 		}
 	}

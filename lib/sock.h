@@ -145,7 +145,7 @@ struct rsk_sock {
 	/* Engine thread: */
 	struct rsk_work close_work, hang_up_work, hold_work;
 	struct rsk_timer hold_limit;
-	struct rsk_io drain_io;
+	struct rsk_io channel_io;    /* waits for the peer to begin, and when closed */
 	struct rsk_timer drain_limit;
 	struct rsk_keepalive keepalive;
 	bool gone;                   /* nothing is left of the connection; closing_lock of sock.c */

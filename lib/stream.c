@@ -103,6 +103,7 @@ int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inlin
 
 void rsk_stream_destroy(struct rsk_sock *sk)
 {
+	rsk_io_stop(&sk->channel_io);
 	rsk_timer_stop(&sk->hold_limit);
 	rsk_keepalive_stop(&sk->keepalive);
 	if (sk->tx.chunk)
@@ -132,6 +133,34 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 	(void)rsk_sock_set_nonblock(sk, atomic_load(&sk->nonblock));
 	rsk_stream_send_control(sk);
 	rsk_keepalive_restart(sk);
+}
+
+/* On iWARP segments and credits for the peer wait until it has begun. It may need them before the application
+ * looks at this socket, so the engine looks. Events it leaves for others. */
+
+static bool await_peer(struct rsk_sock *sk)
+{
+	bool waits;
+
+	rsk_lock(&sk->lock);
+	do {
+		rsk_stream_progress(sk);
+		waits = sk->state == RSK_CONNECTED && !rsk_qp_may_begin(&sk->qp);
+	} while (waits && rsk_sock_arm(sk, false));
+	rsk_unlock(&sk->lock);
+	return waits;
+}
+
+static void look_for_peer(struct rsk_io *io)
+{
+	if (!await_peer((struct rsk_sock *)((char *)io - offsetof(struct rsk_sock, channel_io))))
+		rsk_io_stop(io);
+}
+
+void rsk_stream_await_peer(struct rsk_sock *sk)
+{
+	if (!rsk_qp_may_begin(&sk->qp) && await_peer(sk))
+		rsk_io_start(&sk->channel_io, sk->qp.channel->fd, look_for_peer);
 }
 
 /* Control messages */

@@ -28,6 +28,9 @@ void rsk_stream_destroy(struct rsk_sock *sk);
 
 /* The connection is up: takes over what the peer said, advertises the second segment. State lock. */
 void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer);
+/* Of a connection that was accepted, before anybody else knows it: where the peer must begin, the engine sees
+ * to it that what waits for that goes out, whoever looks at the socket. Engine thread. */
+void rsk_stream_await_peer(struct rsk_sock *sk);
 
 /* Takes in all completions. The one function that makes progress on a connection: whoever waits
  * calls it. State lock held; nothing happens unless the connection is up. */

@@ -400,7 +400,7 @@ static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
 
 	if (sk->sleeper || sk->state < RSK_CONNECTED)
 		return follow(sk, deadline);
-	if (deadline == RSK_NEVER && sk->qp.channel_blocks && rsk_qp_can_nudge(&sk->qp))
+	if (deadline == RSK_NEVER && sk->qp.channel_blocks && rsk_qp_may_begin(&sk->qp))
 		ret = sleep_on_channel(sk);
 	/* Also when the channel was switched to non-blocking just then. */
 	if (ret == -EAGAIN)

@@ -417,6 +417,17 @@ START_TEST(reader_that_pauses_until_the_sender_is_stuck_loses_nothing)
 }
 END_TEST
 
+/* On iWARP the accepting side must be told of the first message for that. */
+START_TEST(sender_fills_the_peers_buffer_before_anybody_looks_at_it)
+{
+	struct pair p = pair_connected();
+	struct stream s = { .seed = 8, .bytes = 32 * KIB };
+
+	stream_send(p.a, &s);
+	stream_take(p.b, &s);
+}
+END_TEST
+
 START_TEST(question_and_answer_take_turns)
 {
 	struct pair p = pair_connected();
@@ -618,6 +629,7 @@ int main(void)
 	tcase_add_test(tc, reader_of_small_pieces_gets_them_all);
 	tcase_add_test(tc, writer_of_small_pieces_reaches_reader_of_large_ones);
 	tcase_add_test(tc, reader_that_pauses_until_the_sender_is_stuck_loses_nothing);
+	tcase_add_test(tc, sender_fills_the_peers_buffer_before_anybody_looks_at_it);
 	tcase_add_test(tc, question_and_answer_take_turns);
 	tcase_add_test(tc, record_is_received_in_one_piece);
 	tcase_add_test(tc, bytes_that_end_with_their_segment_are_received_in_the_end);
