@@ -265,9 +265,24 @@ int rsk_accept(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	return rsk_accept4(fd, addr, addrlen, 0);
 }
 
+/* A listener, or a socket that failed to connect, begins anew. */
+static int begin_anew(struct rsk_sock *sk, enum rsk_state from)
+{
+	int ret = -ENOTCONN;
+
+	pthread_mutex_lock(&sk->setup_lock);
+	if (sk->state == from && !sk->opened) {
+		rsk_cm_rewind(sk);
+		ret = 0;
+	}
+	pthread_mutex_unlock(&sk->setup_lock);
+	return ret;
+}
+
+/* Idle: it has failed, as another call said. */
 static bool connect_decided(struct rsk_sock *sk)
 {
-	return sk->state >= RSK_CONNECTED || sk->closed;
+	return sk->state >= RSK_CONNECTED || sk->state == RSK_IDLE || sk->closed;
 }
 
 /* May this socket connect? 0: yes, and it is claimed. 1: it is at it already, or done and no call has
@@ -288,6 +303,8 @@ static int claim(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len
 	case RSK_LISTENING:
 		return -EISCONN;     /* as Linux says */
 	case RSK_FAILED:
+		if (sk->opened && !sk->connect_untold)
+			return -EISCONN;
 		return sk->pending_error ? -sk->pending_error : -ECONNABORTED;
 	default:
 		return atomic_load(&sk->nonblock) ? -EALREADY : 1;
@@ -320,6 +337,7 @@ static int await_connect(struct rsk_sock *sk, bool begun_before)
 static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, socklen_t len)
 {
 	int ret = start_connect(sk, addr, len);
+	bool failed;
 
 	rsk_lock(&sk->lock);
 	if (ret >= 0)
@@ -328,12 +346,16 @@ static int connect_sock(struct rsk_sock *sk, const struct sockaddr *addr, sockle
 		ret = -EINPROGRESS;
 	else if (connect_decided(sk))
 		sk->connect_untold = false;
-	if (!ret && sk->closed)
+	if (!ret && (sk->closed || sk->state == RSK_IDLE))
 		ret = -ECONNABORTED;
 	if (!ret && sk->state == RSK_FAILED)
 		ret = -(sk->pending_error ? sk->pending_error : sk->failure);
+	failed = sk->state == RSK_FAILED && ret != -EINPROGRESS;
 	rsk_unlock(&sk->lock);
-	return rsk_sock_report(sk, ret);
+	ret = rsk_sock_report(sk, ret);
+	if (failed)
+		begin_anew(sk, RSK_FAILED);
+	return ret;
 }
 
 int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
@@ -359,6 +381,18 @@ static bool is_connected(struct rsk_sock *sk)
 
 /* Ending */
 
+static int shutdown_sock(struct rsk_sock *sk, int how)
+{
+	if (is_connected(sk)) {
+		rsk_stream_shutdown(sk, how);
+		return 0;
+	}
+	/* A listener has nothing to send. */
+	if (how == SHUT_WR)
+		return sk->state == RSK_LISTENING ? 0 : -ENOTCONN;
+	return begin_anew(sk, RSK_LISTENING);
+}
+
 int rsk_shutdown(int fd, int how)
 {
 	struct rsk_sock *sk = get(fd);
@@ -367,10 +401,7 @@ int rsk_shutdown(int fd, int how)
 		return -1;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return (int)put(sk, -EINVAL);
-	if (!is_connected(sk))
-		return (int)put(sk, -ENOTCONN);
-	rsk_stream_shutdown(sk, how);
-	return (int)put(sk, 0);
+	return (int)put(sk, shutdown_sock(sk, how));
 }
 
 int rsk_close(int fd)

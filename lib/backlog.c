@@ -112,12 +112,18 @@ void rsk_backlog_bury(struct rsk_sock *child)
 	admit(listener);
 }
 
-static void drop_queue(struct rsk_children *queue)
+static void drop_queue(struct rsk_sock *listener, struct rsk_children *queue)
 {
 	struct rsk_sock *child;
 
-	while ((child = queue->first)) {
-		detach(queue, child);
+	for (;;) {
+		rsk_lock(&listener->lock);
+		child = queue->first;
+		if (child)
+			detach(queue, child);
+		rsk_unlock(&listener->lock);
+		if (!child)
+			return;
 		child->cm.listener = NULL;
 		drop(child);
 	}
@@ -125,9 +131,9 @@ static void drop_queue(struct rsk_children *queue)
 
 void rsk_backlog_drop_all(struct rsk_sock *listener)
 {
-	drop_queue(&listener->cm.backlog.requested);
-	drop_queue(&listener->cm.backlog.accepting);
-	drop_queue(&listener->cm.backlog.ready);
+	drop_queue(listener, &listener->cm.backlog.requested);
+	drop_queue(listener, &listener->cm.backlog.accepting);
+	drop_queue(listener, &listener->cm.backlog.ready);
 }
 
 struct rsk_sock *rsk_backlog_take(struct rsk_sock *listener)

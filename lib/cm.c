@@ -660,9 +660,37 @@ void rsk_cm_destroy(struct rsk_sock *sk)
 		rsk_cm_hang_up(sk);
 		rdma_destroy_qp(id);
 	}
-	/* No lock: nobody else comes here any more. What is posted for later looks for the id first. */
+	/* What is posted for later looks for the id first. */
+	rsk_lock(&sk->lock);
 	cm->id = NULL;
+	rsk_unlock(&sk->lock);
 	rsk_stream_destroy(sk);
 	if (id)
 		rdma_destroy_id(id);
+}
+
+static int run_rewind(void *arg)
+{
+	struct rsk_sock *sk = arg;
+	struct sockaddr_storage local;
+
+	rsk_lock(&sk->lock);
+	/* First, as in this state nobody else looks at what is freed. */
+	sk->state = RSK_IDLE;
+	local = sk->local;
+	sk->local = (struct sockaddr_storage){ .ss_family = (sa_family_t)sk->domain };
+	rsk_unlock(&sk->lock);
+	rsk_cm_destroy(sk);
+	/* Somebody may have taken the port at this moment. */
+	if (sk->bound)
+		sk->bound = !rsk_cm_bind(sk, (struct sockaddr *)&local);
+	rsk_lock(&sk->lock);
+	rsk_sock_wake(sk);
+	rsk_unlock(&sk->lock);
+	return 0;
+}
+
+void rsk_cm_rewind(struct rsk_sock *sk)
+{
+	rsk_progress_call(run_rewind, sk);
 }

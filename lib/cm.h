@@ -11,6 +11,7 @@
  *   IDLE -> LISTENING                                                     (listen)
  *   REQUESTED -> ACCEPTING -> CONNECTED                                   (each connection of a listener)
  *   CONNECTED -> ENDED, or FAILED from anywhere
+ *   LISTENING -> IDLE, or FAILED before it was ever CONNECTED             (shutdown; connect, having said so)
  */
 #ifndef RSK_CM_H
 #define RSK_CM_H
@@ -90,7 +91,7 @@ enum {
 
 /* A socket's part. Touched on the engine thread, except where said. */
 struct rsk_cm {
-	struct rdma_cm_id *id;       /* set once, under the state lock */
+	struct rdma_cm_id *id;       /* changed under the state lock */
 	unsigned attempts;           /* of the present resolution */
 	struct rsk_timer limit;
 	struct rsk_hello peer;
@@ -113,6 +114,9 @@ int rsk_cm_listen(struct rsk_sock *sk, int backlog);
 /* Connects to sk->peer, from state RSK_RESOLVE_ADDR on. An error that shows at once is returned, and
  * the socket has failed. */
 int rsk_cm_connect(struct rsk_sock *sk);
+/* Ends a listener, or gives up what a failed attempt to connect has left: the socket is idle again, and bound
+ * if it was by rsk_bind(). */
+void rsk_cm_rewind(struct rsk_sock *sk);
 /* Answers a request: the backlog has room for it. Engine thread. */
 void rsk_cm_admit(struct rsk_sock *child);
 

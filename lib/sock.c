@@ -32,7 +32,9 @@ static void run_hang_up(struct rsk_work *work)
 	struct rsk_sock *sk =
 		(struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, hang_up_work));
 
-	rsk_cm_hang_up(sk);
+	/* Else it was rewound, and may be connecting again. */
+	if (sk->state == RSK_FAILED)
+		rsk_cm_hang_up(sk);
 	rsk_sock_unref(sk);
 }
 

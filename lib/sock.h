@@ -124,6 +124,7 @@ struct rsk_sock {
 	enum rsk_state state;
 	bool bound;                  /* setup_lock */
 	bool connect_untold;         /* no rsk_connect() has said yet how it went */
+	bool opened;                 /* was connected once */
 	/* As bits, for most calls ask for several of them together: */
 	bool closed : 1;             /* rsk_close() was called: everybody out */
 	bool shut_rd : 1, shut_wr : 1; /* our own shutdowns */

@@ -152,7 +152,8 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  *   EMFILE, ENFILE   out of descriptors
  *   EINTR            a signal came first; the connection goes on being made
  *   ECONNABORTED     the socket was closed by another thread
- * rsk_error() has the whole story. A failed socket can only be closed. Blocks unless O_NONBLOCK.
+ * rsk_error() has the whole story. After a call that says that connecting failed, the socket may connect
+ * again. Blocks unless O_NONBLOCK.
  * Source: POSIX connect(); rsocket protocol, connection establishment.
  */
 int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen);
@@ -162,9 +163,11 @@ int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen);
  * @how: SHUT_RD, SHUT_WR or SHUT_RDWR
  *
  * After SHUT_WR the peer reads what was sent before, then end of file. SHUT_RD is local: reads
- * return what had arrived, then 0. Returns 0, or -1 with errno:
+ * return what had arrived, then 0. A listener stops listening, unless @how is SHUT_WR: connections that
+ * nobody accepted are closed, rsk_accept() fails with EINVAL, and rsk_listen() may be called again.
+ * Returns 0, or -1 with errno:
  *   EINVAL    another @how
- *   ENOTCONN  not connected
+ *   ENOTCONN  neither connected nor listening
  * Never blocks: what was sent goes out in the background. Source: POSIX shutdown(); rsocket protocol,
  * shutdown and close.
  */
