@@ -27,6 +27,16 @@
 
 static const struct flaw deaf = { .deaf = true };
 
+/* On iWARP a connection ends when a message finds no receive: skipped. */
+static bool nobody_is_deaf(void)
+{
+	bool iwarp = device_is_iwarp();
+
+	if (iwarp)
+		skip("on iWARP nobody can leave a message waiting");
+	return iwarp;
+}
+
 /* Connected to a peer that takes no message: what is sent waits for ever. */
 static int connected_to_the_deaf(struct raw *r, const struct option *options)
 {
@@ -52,8 +62,11 @@ static void check_call_learns(ssize_t (*make)(int), const struct option *options
 {
 	struct call blocked;
 	struct raw r;
-	int fd = connected_to_the_deaf(&r, options);
+	int fd;
 
+	if (nobody_is_deaf())
+		return;
+	fd = connected_to_the_deaf(&r, options);
 	/* On a slow machine the time may be over before it blocks. */
 	call_begins(&blocked, make, fd);
 	call_returns(&blocked);
@@ -110,8 +123,11 @@ START_TEST(options_take_effect_on_a_connection)
 	const struct option *options = OPTIONS(SHORT_KEEPALIVE);
 	struct call receiving;
 	struct raw r;
-	int fd = connected_to_the_deaf(&r, NO_OPTIONS);
+	int fd;
 
+	if (nobody_is_deaf())
+		return;
+	fd = connected_to_the_deaf(&r, NO_OPTIONS);
 	call_blocks(&receiving, call_recv, fd);
 	for (const struct option *o = options; o->level; o++)
 		OK(rsk_setsockopt(fd, o->level, o->name, &o->value, sizeof(o->value)));
@@ -125,8 +141,11 @@ START_TEST(user_timeout_counts_what_was_sent_before_it_was_set)
 {
 	const struct option o = SHORT_USER_TIMEOUT;
 	struct raw r;
-	int fd = connected_to_the_deaf(&r, NO_OPTIONS);
+	int fd;
 
+	if (nobody_is_deaf())
+		return;
+	fd = connected_to_the_deaf(&r, NO_OPTIONS);
 	ck_assert_int_eq(rsk_send(fd, "hello", 5, 0), 5);
 	OK(rsk_setsockopt(fd, o.level, o.name, &o.value, sizeof(o.value)));
 	check_noticed(fd);
@@ -136,9 +155,12 @@ END_TEST
 START_TEST(dead_peer_makes_the_descriptor_readable_in_the_kernel)
 {
 	struct raw r;
-	int fd = connected_to_the_deaf(&r, OPTIONS(SHORT_KEEPALIVE));
 	char byte;
+	int fd;
 
+	if (nobody_is_deaf())
+		return;
+	fd = connected_to_the_deaf(&r, OPTIONS(SHORT_KEEPALIVE));
 	set_nonblocking(fd, true);
 	while (rsk_recv(fd, &byte, 1, 0) < 0 && errno == EAGAIN)
 		wait_readable_in_kernel(fd);
@@ -152,10 +174,10 @@ START_TEST(accepted_connection_is_kept_alive_as_its_listener_says)
 	struct address there = local_address(listening);
 	struct raw r;
 
+	if (nobody_is_deaf())
+		return;
 	raw_connect(&r, &there, &deaf);
 	ck_assert_int_eq(raw_event(&r, NULL), RDMA_CM_EVENT_ESTABLISHED);
-	if (device_is_iwarp())
-		raw_post(&r, 0x80000000u | RAW_CREDITS); /* or the other side must not send at all */
 	fd = accept_from(listening);
 	check_noticed(fd);
 }
@@ -263,8 +285,11 @@ START_TEST(close_lingers_no_longer_than_it_may)
 {
 	uint64_t before = now_ms();
 	struct raw r;
-	int fd = connected_to_the_deaf(&r, NO_OPTIONS);
+	int fd;
 
+	if (nobody_is_deaf())
+		return;
+	fd = connected_to_the_deaf(&r, NO_OPTIONS);
 	ck_assert_int_eq(rsk_send(fd, "hello", 5, 0), 5);
 	linger(fd, 1);
 	set_nonblocking(fd, true);
@@ -325,9 +350,11 @@ static void close_to_the_deaf(struct peer *me)
 	int fd;
 
 	setenv("RSK_CLOSE_TIMEOUT", "1", 1);
-	fd = connected_to_the_deaf(&r, NO_OPTIONS);
-	ck_assert_int_eq(rsk_send(fd, "hello", 5, 0), 5);
-	OK(rsk_close(fd));
+	if (!nobody_is_deaf()) {
+		fd = connected_to_the_deaf(&r, NO_OPTIONS);
+		ck_assert_int_eq(rsk_send(fd, "hello", 5, 0), 5);
+		OK(rsk_close(fd));
+	}
 	peer_signal(me);
 	exit(0);
 }
