@@ -123,9 +123,15 @@ void rsk_ready_remove(struct rsk_ready *ready, int fd)
 static void ring(struct rsk_ready *ready, bool on)
 {
 	struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u64 = RSK_READY_RAISED };
+	const uint64_t one = 1;
 
-	if (ready->fd >= 0)
-		epoll_ctl(ready->fd, EPOLL_CTL_MOD, ready->bell->fd, &event);
+	if (ready->fd < 0)
+		return;
+	epoll_ctl(ready->fd, EPOLL_CTL_MOD, ready->bell->fd, &event);
+	/* A bell that was switched off is still on the kernel's list of what may be ready, until somebody looks;
+	 * then to switch it on is no edge. So strike it: who shares it and is raised, too, looks in vain. */
+	if (on && write(ready->bell->fd, &one, sizeof(one)) < 0)
+		return;              /* a full counter: it rings as well */
 }
 
 void rsk_ready_raise_for(struct rsk_ready *ready, uint32_t news)

@@ -294,6 +294,24 @@ START_TEST(edge_triggered_epoll_reports_each_arrival_after_would_block)
 }
 END_TEST
 
+START_TEST(edge_triggered_epoll_reports_each_connection_after_would_block)
+{
+	int listening = listener(), epoll = epoll_create1(EPOLL_CLOEXEC), fd;
+	struct address there = local_address(listening);
+	struct epoll_event e;
+
+	set_nonblocking(listening, true);
+	watch(epoll, listening, EPOLLIN | EPOLLET);
+	for (int i = 0; i < 3; i++) {
+		FAILS(rsk_accept(listening, NULL, NULL), EAGAIN);
+		connect_begun(&there, NO_OPTIONS);
+		while ((fd = rsk_accept(listening, NULL, NULL)) < 0)
+			ck_assert_int_eq(epoll_wait(epoll, &e, 1, LIMIT_MS), 1);
+		OK(rsk_close(fd));
+	}
+}
+END_TEST
+
 START_TEST(closed_descriptor_leaves_epoll)
 {
 	struct pair p = pair_at_rest();
@@ -324,6 +342,7 @@ int main(void)
 	tcase_add_loop_test(tc, level_triggered_epoll_drives_a_transfer, 0, 2);
 	tcase_add_loop_test(tc, edge_triggered_epoll_drives_a_transfer, 0, 2);
 	tcase_add_test(tc, edge_triggered_epoll_reports_each_arrival_after_would_block);
+	tcase_add_test(tc, edge_triggered_epoll_reports_each_connection_after_would_block);
 	tcase_add_test(tc, closed_descriptor_leaves_epoll);
 	return run_suite(s);
 }
