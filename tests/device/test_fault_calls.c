@@ -572,18 +572,16 @@ static int during(const struct fault *f, const struct operation *c)
 	return struck ? f->error : 0;
 }
 
-/* Of a socket whose connect has failed, or hears nothing. */
+/* Of a socket whose connect has failed, which may connect again, or which hears nothing. */
 static int on_what_is_left(const struct fault *f, const struct operation *c)
 {
 	switch (c->kind) {
 	case SENDS:
-		return is_lost(f) ? EAGAIN : EPIPE;
-	case MAPS:
-		return is_lost(f) ? ENOTCONN : EPIPE;
+	case RECEIVES:
+		return is_lost(f) ? EAGAIN : ENOTCONN;
 	case UNMAPS:
 		return EINVAL;       /* there are none */
-	case RECEIVES:
-		return is_lost(f) ? EAGAIN : f->error;
+	case MAPS:
 	case NAMES_PEER:
 	case SHUTS:
 		return ENOTCONN;
