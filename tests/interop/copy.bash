@@ -155,9 +155,9 @@ copy_is_refused() {     # PROGRAM STATUS
 copy_pair_cases() {     # TITLE SERVER CLIENT SIZE...
     local ends=("$2" "$3") sizes=("${@:4}")
     local small='sqsize_default=16 rqsize_default=16 mem_default=4096 wmem_default=4096 inline_default=0'
-    check "copy-$1" 120 copy_files "${ends[@]}" "${sizes[@]}" 16777216
-    check "copy-$1-ipv6" 120 over_ipv6 copy_files "${ends[@]}" "${sizes[@]}"
-    check "copy-$1-upstream-small" 120 with_settings "$small" copy_files "${ends[@]}" "${sizes[@]}"
+    check "copy-$1" 300 copy_files "${ends[@]}" "${sizes[@]}" 16777216
+    check "copy-$1-ipv6" 300 over_ipv6 copy_files "${ends[@]}" "${sizes[@]}"
+    check "copy-$1-upstream-small" 300 with_settings "$small" copy_files "${ends[@]}" "${sizes[@]}"
 }
 
 copy_cases() {
@@ -167,10 +167,10 @@ copy_cases() {
         return
     fi
     copy_pair_cases to-rsk rsk upstream "${sizes[@]}"
-    check copy-to-rsk-empty 120 rcopy_gives_up
+    check copy-to-rsk-empty 300 rcopy_gives_up
     copy_pair_cases from-rsk upstream rsk 0 "${sizes[@]}"
-    check copy-rsk 120 copy_files rsk rsk 0 "${sizes[@]}"
-    check copy-killed-client 120 client_is_killed
-    check copy-killed-server 120 server_is_killed
-    check copy-refused-rsk 120 copy_is_refused rsk 1
+    check copy-rsk 300 copy_files rsk rsk 0 "${sizes[@]}"
+    check copy-killed-client 300 client_is_killed
+    check copy-killed-server 300 server_is_killed
+    check copy-refused-rsk 300 copy_is_refused rsk 1
 }

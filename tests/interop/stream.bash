@@ -154,30 +154,30 @@ stream_pair_cases() {   # TITLE SERVER CLIENT
         for letter in ${mode#default}; do
             options+=(-T "$letter")
         done
-        check "$name" 180 stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
+        check "$name" 600 stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
         [[ $mode == [bn] ]] ||
-            check "$name-ipv6" 120 over_ipv6 stream_sizes "${ends[@]}" '1 2049 65537' "${options[@]}"
+            check "$name-ipv6" 300 over_ipv6 stream_sizes "${ends[@]}" '1 2049 65537' "${options[@]}"
     done
-    check "stream-$title-series" 300 stream "${ends[@]}" 8
+    check "stream-$title-series" 1200 stream "${ends[@]}" 8
 
     local sized=(stream_sizes "${ends[@]}" "$some" -T v) small='sqsize_default=16 rqsize_default=16'
     local large='sqsize_default=2048 rqsize_default=2048'
     if [[ ! $control ]]; then
-        check "stream-$title-rsk-16-entries" 120 with_rsk '--sq 16 --rq 16' "${sized[@]}"
-        check "stream-$title-rsk-2048-entries" 120 with_rsk '--sq 2048 --rq 2048' "${sized[@]}"
-        check "stream-$title-rsk-4096-bytes" 120 with_rsk '-B 4096' "${sized[@]}"
-        check "stream-$title-rsk-4-mb" 120 with_rsk '-B 4194304' "${sized[@]}"
-        check "stream-$title-rsk-not-inline" 120 with_rsk '--inline 0' "${sized[@]}"
-        check "stream-$title-rsk-256-inline" 120 with_rsk '--inline 256' "${sized[@]}"
-        check "stream-$title-both-small" 120 with_rsk '--sq 16 --rq 16 -B 4096 --inline 0' \
+        check "stream-$title-rsk-16-entries" 300 with_rsk '--sq 16 --rq 16' "${sized[@]}"
+        check "stream-$title-rsk-2048-entries" 300 with_rsk '--sq 2048 --rq 2048' "${sized[@]}"
+        check "stream-$title-rsk-4096-bytes" 300 with_rsk '-B 4096' "${sized[@]}"
+        check "stream-$title-rsk-4-mb" 300 with_rsk '-B 4194304' "${sized[@]}"
+        check "stream-$title-rsk-not-inline" 300 with_rsk '--inline 0' "${sized[@]}"
+        check "stream-$title-rsk-256-inline" 300 with_rsk '--inline 256' "${sized[@]}"
+        check "stream-$title-both-small" 300 with_rsk '--sq 16 --rq 16 -B 4096 --inline 0' \
             with_upstream '-B 4096' "$small inline_default=0" "${sized[@]}"
     fi
-    check "stream-$title-upstream-16-entries" 120 with_upstream '' "$small" "${sized[@]}"
-    check "stream-$title-upstream-2048-entries" 120 with_upstream '' "$large" "${sized[@]}"
-    check "stream-$title-upstream-4096-bytes" 120 with_upstream '-B 4096' '' "${sized[@]}"
-    check "stream-$title-upstream-4-mb" 120 with_upstream '-B 4194304' '' "${sized[@]}"
-    check "stream-$title-upstream-not-inline" 120 with_upstream '' inline_default=0 "${sized[@]}"
-    check "stream-$title-upstream-256-inline" 120 with_upstream '' inline_default=256 "${sized[@]}"
+    check "stream-$title-upstream-16-entries" 300 with_upstream '' "$small" "${sized[@]}"
+    check "stream-$title-upstream-2048-entries" 300 with_upstream '' "$large" "${sized[@]}"
+    check "stream-$title-upstream-4096-bytes" 300 with_upstream '-B 4096' '' "${sized[@]}"
+    check "stream-$title-upstream-4-mb" 300 with_upstream '-B 4194304' '' "${sized[@]}"
+    check "stream-$title-upstream-not-inline" 300 with_upstream '' inline_default=0 "${sized[@]}"
+    check "stream-$title-upstream-256-inline" 300 with_upstream '' inline_default=256 "${sized[@]}"
 }
 
 # Of less than 16 bytes riostream has too small a buffer for its own first message.
@@ -190,14 +190,14 @@ iostream_pair_cases() { # TITLE SERVER CLIENT
         for letter in ${mode#default}; do
             options+=(-T "$letter")
         done
-        check "$name" 180 directly stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
+        check "$name" 600 directly stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
     done
-    check "iostream-$title-ipv6" 120 over_ipv6 directly stream_sizes "${ends[@]}" "$some" -T v
-    check "iostream-$title-series" 300 directly stream "${ends[@]}" 8
+    check "iostream-$title-ipv6" 300 over_ipv6 directly stream_sizes "${ends[@]}" "$some" -T v
+    check "iostream-$title-series" 1200 directly stream "${ends[@]}" 8
     [[ $control ]] ||
-        check "iostream-$title-rsk-not-inline" 120 with_rsk '--sq 16 --rq 16 --inline 0' \
+        check "iostream-$title-rsk-not-inline" 300 with_rsk '--sq 16 --rq 16 --inline 0' \
             directly stream_sizes "${ends[@]}" "$some" -T v
-    check "iostream-$title-upstream-small" 120 with_upstream '' "$small" \
+    check "iostream-$title-upstream-small" 300 with_upstream '' "$small" \
         directly stream_sizes "${ends[@]}" "$some" -T v
 }
 
@@ -208,10 +208,10 @@ iostream_cases() {
     fi
     iostream_pair_cases to-rsk rsk upstream
     iostream_pair_cases from-rsk upstream rsk
-    check iostream-rsk-verify 120 directly stream_sizes rsk rsk '1 2 64 2049 65537 1048576' --verify
-    check iostream-rsk-every-size 300 directly stream rsk rsk 66 -S all
-    check iostream-killed-client 120 directly peer_is_killed rsk upstream -C 100000000
-    check iostream-killed-server 120 directly peer_is_killed upstream rsk -C 1 -I 100000000
+    check iostream-rsk-verify 300 directly stream_sizes rsk rsk '1 2 64 2049 65537 1048576' --verify
+    check iostream-rsk-every-size 1200 directly stream rsk rsk 66 -S all
+    check iostream-killed-client 300 directly peer_is_killed rsk upstream -C 100000000
+    check iostream-killed-server 300 directly peer_is_killed upstream rsk -C 1 -I 100000000
 }
 
 stream_cases() {
@@ -222,19 +222,19 @@ stream_cases() {
     fi
     stream_pair_cases to-rsk rsk upstream
     stream_pair_cases from-rsk upstream rsk
-    check stream-rsk-verify 120 stream_sizes rsk rsk "$sizes" --verify
-    check stream-rsk-verify-b 120 stream_sizes rsk rsk "$sizes" --verify -T b
-    check stream-rsk-verify-a-ipv6 120 over_ipv6 stream_sizes rsk rsk "$sizes" --verify -T a
+    check stream-rsk-verify 300 stream_sizes rsk rsk "$sizes" --verify
+    check stream-rsk-verify-b 300 stream_sizes rsk rsk "$sizes" --verify -T b
+    check stream-rsk-verify-a-ipv6 300 over_ipv6 stream_sizes rsk rsk "$sizes" --verify -T a
 
-    check stream-killed-client 120 peer_is_killed rsk upstream -C 100000000
-    check stream-killed-client-b 120 peer_is_killed rsk upstream -C 100000000 -T b
-    check stream-killed-client-a-by-turns 120 peer_is_killed rsk upstream -C 1 -I 100000000 -T a
-    check stream-killed-server 120 peer_is_killed upstream rsk -C 100000000
-    check stream-killed-server-b 120 peer_is_killed upstream rsk -C 100000000 -T b
-    check stream-killed-server-a-by-turns 120 peer_is_killed upstream rsk -C 1 -I 100000000 -T a
+    check stream-killed-client 300 peer_is_killed rsk upstream -C 100000000
+    check stream-killed-client-b 300 peer_is_killed rsk upstream -C 100000000 -T b
+    check stream-killed-client-a-by-turns 300 peer_is_killed rsk upstream -C 1 -I 100000000 -T a
+    check stream-killed-server 300 peer_is_killed upstream rsk -C 100000000
+    check stream-killed-server-b 300 peer_is_killed upstream rsk -C 100000000 -T b
+    check stream-killed-server-a-by-turns 300 peer_is_killed upstream rsk -C 1 -I 100000000 -T a
 
-    check stream-refused-rsk 120 rsk_is_refused
-    check stream-refused-rsk-ipv6 120 over_ipv6 rsk_is_refused
-    check stream-refused-upstream 120 upstream_is_refused
-    check stream-refused-upstream-ipv6 120 over_ipv6 upstream_is_refused
+    check stream-refused-rsk 300 rsk_is_refused
+    check stream-refused-rsk-ipv6 300 over_ipv6 rsk_is_refused
+    check stream-refused-upstream 300 upstream_is_refused
+    check stream-refused-upstream-ipv6 300 over_ipv6 upstream_is_refused
 }
