@@ -215,7 +215,12 @@ static void drain_too_long(struct rsk_timer *timer)
 
 static void send_end(struct rsk_sock *sk)
 {
-	if (!sk->shut_rd || !sk->shut_wr)
+	bool sent;
+
+	rsk_lock(&sk->lock);
+	sent = sk->shut_rd && sk->shut_wr;
+	rsk_unlock(&sk->lock);
+	if (!sent)
 		rsk_stream_shutdown(sk, SHUT_RDWR);
 }
 

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -786,11 +787,16 @@ END_TEST
 
 int main(void)
 {
+	const char *device = getenv("SOFTVERBS");
 	Suite *s;
 	TCase *tc;
 
 	if (!can_fail())
 		return 77;
+	if (device && strstr(device, "iwarp")) {
+		printf("skipped: on iWARP a message has two completions, and faults meet others\n");
+		return 77;
+	}
 	s = suite_create("fault calls");
 	tc = group(s, "", 120);
 	tcase_add_loop_test(tc, each_call_meets_each_fault, 0, COUNT(fault_table) * COUNT(operations));
