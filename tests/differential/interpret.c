@@ -622,15 +622,15 @@ static void op_wait(struct action *c)
 	say_mask(c, look(fd_of(c->arg[0]), widened((short)number(c->arg[1])), LIMIT_MS));
 }
 
-/* Sends pieces of @size for as long as they are taken: were any? */
-static bool send_pieces(int fd, const char *size)
+/* Sends pieces of @size for as long as they are taken: how many were? */
+static size_t send_pieces(int fd, const char *size)
 {
 	struct iovec what = data(size);
-	bool any = false;
+	size_t sent = 0;
 
 	while (CALL(send)(fd, what.iov_base, what.iov_len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-		any = true;
-	return any;
+		sent++;
+	return sent;
 }
 
 /* fill NAME = errno that ends sending, when neither end takes another byte. TCP keeps what is left of a small
@@ -639,7 +639,7 @@ static void op_fill(struct action *c)
 {
 	int fd = fd_of(c->arg[0]);
 
-	while (send_pieces(fd, "65536") | send_pieces(fd, "1"))
+	while (send_pieces(fd, "65536") + send_pieces(fd, "1"))
 		look(fd, POLLOUT, 5 * QUIET_MS);
 	say_result(c, -1);
 }
