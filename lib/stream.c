@@ -404,7 +404,6 @@ static void hold_too_long(struct rsk_timer *timer)
 static void limit_hold(struct rsk_work *work)
 {
 	struct rsk_sock *sk = (struct rsk_sock *)((char *)work - offsetof(struct rsk_sock, hold_work));
-
 	int ms;
 
 	rsk_lock(&sk->lock);

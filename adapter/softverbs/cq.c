@@ -274,7 +274,6 @@ int soft_poll_cq(struct ibv_cq *ibv, int count, struct ibv_wc *wc)
 int soft_req_notify_cq(struct ibv_cq *ibv, int solicited)
 {
 	struct soft_cq *cq = soft_cq(ibv);
-
 	bool was_armed;
 
 	soft_lock();

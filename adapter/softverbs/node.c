@@ -164,7 +164,6 @@ static void free_ended(void)
 	}
 }
 
-/* One event at a time: handling one may end the object of the next. */
 static bool wait_for_event(int poll_fd, struct epoll_event *event, uint64_t ns)
 {
 	struct pollfd fd = { .fd = poll_fd, .events = POLLIN };
@@ -177,6 +176,7 @@ static bool wait_for_event(int poll_fd, struct epoll_event *event, uint64_t ns)
 	return epoll_wait(poll_fd, event, 1, ns != UINT64_MAX ? 0 : -1) == 1;
 }
 
+/* One event at a time: handling one may end the object of the next. */
 static void *run_engine(void *arg)
 {
 	int poll_fd = node.poll_fd;
