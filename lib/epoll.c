@@ -162,8 +162,8 @@ static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *
 	return item;
 }
 
-/* Has the kernel watch the descriptor, and puts the item in the table: one step for those who wait, and look for
- * the item of each event. ctl_lock held. */
+/* Has the kernel watch the descriptor, and puts the item in the table: one step for those who wait, and look
+ * for the item of each event. ctl_lock held. */
 static int insert(struct rsk_item *item)
 {
 	struct epoll_event event = { EPOLLIN | EPOLLET, { .u64 = name_of(item) } };

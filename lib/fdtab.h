@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Descriptor number -> object: a socket, or an epoll instance. A call holds its descriptor's slot from rsk_fd_get() to rsk_fd_put();
- * close marks the slot, and whoever leaves last, the closer or a call still inside, runs the
- * object's closing function. So no call sees freed memory, and the number is not reused by the
- * kernel while a call is inside.
+ * Descriptor number -> object: a socket, or an epoll instance. A call holds its descriptor's slot from
+ * rsk_fd_get() to rsk_fd_put(); close marks the slot, and whoever leaves last, the closer or a call still
+ * inside, runs the object's closing function. So no call sees freed memory, and the number is not reused by
+ * the kernel while a call is inside.
  */
 #ifndef RSK_FDTAB_H
 #define RSK_FDTAB_H

@@ -6,8 +6,8 @@
  *
  * What tells a first part from a record that merely ends where the segment does: it is shorter than the
  * record before. A stream in which that was wrong once is taken as it comes. Where records have been of one
- * length it is nearly certain, and the time outlasts a packet that was lost: over RoCE it is sent again after two
- * seconds. Pure, as credit.h.
+ * length it is nearly certain, and the time outlasts a packet that was lost: over RoCE it is sent again after
+ * two seconds. Pure, as credit.h.
  */
 #ifndef RSK_HOLD_H
 #define RSK_HOLD_H

@@ -76,12 +76,17 @@ void check_fails(long ret, int expected, const char *call, const char *file, int
 
 /* -- waiting ----------------------------------------------------------------------------------- */
 
-uint64_t now_ms(void)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+uint64_t now_ms(void)
+{
+	return now_ns() / 1000000;
 }
 
 void wait_until(bool (*reached)(long goal), long goal, const char *what)

@@ -56,6 +56,7 @@ void check_fails(long ret, int error, const char *call, const char *file, int li
 
 /* -- waiting ----------------------------------------------------------------------------------- */
 
+uint64_t now_ns(void);
 uint64_t now_ms(void);
 
 /* For what happens in the background and raises no event; fails the test naming @what. */

@@ -145,14 +145,6 @@ END_TEST
 
 /* -- time and signals -------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
 START_TEST(wait_does_not_end_early)
 {
 	static const long limits_us[] = { 0, 1, 300, 1500, 40000 };

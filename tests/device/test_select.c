@@ -238,14 +238,6 @@ END_TEST
 
 /* -- time -------------------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
 START_TEST(no_wait_ends_early)
 {
 	static const long limits_us[] = { 0, 1, 300, 1500, 40000 };
