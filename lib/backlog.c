@@ -3,7 +3,10 @@
 #include "backlog.h"
 
 #include "cm.h"
+#include "log.h"
 #include "sock.h"
+
+enum { RETRY_MS = 100 };             /* nobody says when a descriptor is free */
 
 static void append(struct rsk_children *queue, struct rsk_sock *child)
 {
@@ -13,6 +16,13 @@ static void append(struct rsk_children *queue, struct rsk_sock *child)
 		last = &(*last)->cm.next;
 	child->cm.next = NULL;
 	*last = child;
+	queue->count++;
+}
+
+static void prepend(struct rsk_children *queue, struct rsk_sock *child)
+{
+	child->cm.next = queue->first;
+	queue->first = child;
 	queue->count++;
 }
 
@@ -52,7 +62,8 @@ static void admit(struct rsk_sock *listener)
 	struct rsk_backlog *backlog = &listener->cm.backlog;
 	struct rsk_sock *child;
 
-	while ((child = backlog->requested.first) && answered(listener) < backlog->limit) {
+	while (!backlog->starved && (child = backlog->requested.first) &&
+	       answered(listener) < backlog->limit) {
 		detach(&backlog->requested, child);
 		append(&backlog->accepting, child);
 		rsk_cm_admit(child);
@@ -89,10 +100,36 @@ void rsk_backlog_established(struct rsk_sock *child)
 
 	detach(&listener->cm.backlog.accepting, child);
 	child->cm.listener = NULL;
+	listener->cm.backlog.starved_told = false;
 	rsk_lock(&listener->lock);
 	append(&listener->cm.backlog.ready, child);
 	rsk_sock_wake(listener);
 	rsk_unlock(&listener->lock);
+}
+
+static void retry(struct rsk_timer *timer)
+{
+	struct rsk_sock *listener =
+		(struct rsk_sock *)((char *)timer - offsetof(struct rsk_sock, cm.backlog.retry));
+
+	rsk_timer_stop(timer);
+	listener->cm.backlog.starved = false;
+	admit(listener);
+}
+
+void rsk_backlog_postpone(struct rsk_sock *child)
+{
+	struct rsk_sock *listener = child->cm.listener;
+	struct rsk_backlog *backlog = &listener->cm.backlog;
+	char name[64];
+
+	rsk_log(backlog->starved_told ? RSK_LOG_DEBUG : RSK_LOG_WARN, "fd %d: connection from %s waits: "
+		"no descriptor is left for it: close some, or raise the limit (ulimit -n)",
+		listener->ready.fd, rsk_sock_name(&child->peer, name));
+	backlog->starved = backlog->starved_told = true;
+	detach(&backlog->accepting, child);
+	prepend(&backlog->requested, child);
+	rsk_timer_start(&backlog->retry, RETRY_MS, retry);
 }
 
 static void drop(struct rsk_sock *child)
@@ -131,6 +168,8 @@ static void drop_queue(struct rsk_sock *listener, struct rsk_children *queue)
 
 void rsk_backlog_drop_all(struct rsk_sock *listener)
 {
+	rsk_timer_stop(&listener->cm.backlog.retry);
+	listener->cm.backlog.starved = false;
 	drop_queue(listener, &listener->cm.backlog.requested);
 	drop_queue(listener, &listener->cm.backlog.accepting);
 	drop_queue(listener, &listener->cm.backlog.ready);
@@ -153,10 +192,6 @@ struct rsk_sock *rsk_backlog_take(struct rsk_sock *listener)
 
 void rsk_backlog_put_back(struct rsk_sock *listener, struct rsk_sock *child)
 {
-	struct rsk_children *ready = &listener->cm.backlog.ready;
-
-	child->cm.next = ready->first;
-	ready->first = child;
-	ready->count++;
+	prepend(&listener->cm.backlog.ready, child);
 	rsk_sock_wake(listener);
 }

@@ -23,15 +23,20 @@ struct rsk_backlog {
 	unsigned limit;              /* accepting and ready together at most */
 	struct rsk_children requested, accepting, ready;
 	struct rsk_work admit;
+	/* No descriptor is left to answer requests with: they wait until the timer has passed. */
+	bool starved, starved_told;
+	struct rsk_timer retry;
 };
 
-/* As many requests wait as the backlog has room. Engine thread, as the next four. */
+/* As many requests wait as the backlog has room. Engine thread, as the next six. */
 bool rsk_backlog_full(struct rsk_sock *listener);
 void rsk_backlog_set_limit(struct rsk_sock *listener, int limit);
 /* A new child, in state RSK_REQUESTED: the listener takes over the reference. It is answered, by
  * rsk_cm_admit(), as soon as there is room. */
 void rsk_backlog_add(struct rsk_sock *listener, struct rsk_sock *child);
 void rsk_backlog_established(struct rsk_sock *child);
+/* A child that could not be answered for want of a descriptor is a request again, and waits. */
+void rsk_backlog_postpone(struct rsk_sock *child);
 /* A child that failed before it was established is nobody's: drops it. */
 void rsk_backlog_bury(struct rsk_sock *child);
 void rsk_backlog_drop_all(struct rsk_sock *listener);

@@ -196,6 +196,8 @@ static int make_endpoint(struct rsk_sock *sk, struct rsk_hello *hello)
 	int ret;
 
 	ret = rsk_stream_setup(sk, id->verbs, &attr);
+	if (sk->cm.listener && (ret == -EMFILE || ret == -ENFILE))
+		return ret;          /* it can wait */
 	if (ret)
 		return fail(sk, -ret, ret == -ENOMEM ?
 			    "no memory for the connection: is the memory-lock limit (ulimit -l) too low?" :
@@ -252,6 +254,12 @@ static int accept_connection(struct rsk_sock *sk, const struct news *news)
 	int ret = make_endpoint(sk, &hello);
 
 	(void)news;
+	if (ret && sk->state != RSK_FAILED) {
+		rsk_timer_stop(&sk->cm.limit);
+		sk->state = RSK_REQUESTED;
+		rsk_backlog_postpone(sk);
+		return 0;
+	}
 	if (ret) {
 		rdma_reject(sk->cm.id, NULL, 0);
 		return ret;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -531,6 +532,56 @@ START_TEST(accept_without_descriptors_leaves_the_connection_in_the_queue)
 }
 END_TEST
 
+/* In the log from now on, until it says @what. */
+static void await_log(int log_fd, const char *what)
+{
+	uint64_t limit = now_ms() + LIMIT_MS;
+	char text[1024];
+	ssize_t n;
+
+	do {
+		n = pread(log_fd, text, sizeof(text) - 1, 0);
+		ck_assert_int_ge(n, 0);
+		text[n] = '\0';
+		ck_assert_msg(now_ms() < limit, "'%s' is not logged", what);
+		usleep(1000);
+	} while (!strstr(text, what));
+}
+
+static void listen_without_descriptors(struct peer *me)
+{
+	int listening = listener(), log_fd = memfd_create("log", 0);
+	struct address here = local_address(listening);
+
+	ck_assert_int_eq(dup2(log_fd, STDERR_FILENO), STDERR_FILENO);
+	peer_say(me, &here, sizeof(here));
+	accept_from(listening);
+	use_up_descriptors();
+	peer_signal(me);
+	await_log(log_fd, "no descriptor is left");
+	ck_assert_int_eq(ready_now(listening, POLLIN), 0);
+	give_descriptors_back();
+	ck_assert_int_eq(rsk_send(accept_from(listening), "x", 1, 0), 1);
+	peer_await(me);
+}
+
+/* As with TCP, where a connection costs a descriptor only when it is accepted. */
+START_TEST(client_waits_for_a_server_without_descriptors)
+{
+	struct address there;
+	struct peer p;
+	char got;
+
+	peer_start(&p, listen_without_descriptors);
+	peer_listen(&p, &there, sizeof(there));
+	connected_to(&there);
+	peer_await(&p);
+	ck_assert_int_eq(rsk_recv(connected_to(&there), &got, 1, 0), 1);
+	peer_signal(&p);
+	peer_finish(&p);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("failure");
@@ -569,5 +620,6 @@ int main(void)
 	tcase_add_test(tc, listener_short_of_lockable_memory_refuses);
 	tcase_add_test(tc, socket_without_descriptors_fails_and_works_later);
 	tcase_add_test(tc, accept_without_descriptors_leaves_the_connection_in_the_queue);
+	tcase_add_test(tc, client_waits_for_a_server_without_descriptors);
 	return run_suite(s);
 }
