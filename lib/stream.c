@@ -130,6 +130,7 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 	rsk_qp_set_rnr_timer(&sk->qp);
 	sk->state = RSK_CONNECTED;
 	sk->opened = true;
+	sk->error_text[0] = '\0';    /* of an earlier attempt */
 	/* On failure the channel blocks, which costs non-blocking calls a system call, no more. */
 	(void)rsk_sock_set_nonblock(sk, atomic_load(&sk->nonblock));
 	rsk_stream_send_control(sk);

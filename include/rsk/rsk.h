@@ -41,7 +41,8 @@ extern "C" {
 #endif
 
 /* Socket options of level SOL_RDMA, with upstream's values. All but the last take an int, in the unit named.
- * They can be set until connecting or listening; accepted sockets inherit the ints of their listener. */
+ * They can be set until connecting or listening; accepted sockets inherit the ints of their listener.
+ * <rdma/rsocket.h> defines them too: a file that needs both includes that first. */
 #ifndef SOL_RDMA
 #define SOL_RDMA 0x10000
 enum {
@@ -50,7 +51,7 @@ enum {
 	RDMA_INLINE = 2,    /* largest inline send, bytes: 0 .. what the device can, default 64 */
 	RDMA_IOMAPSIZE = 3, /* mappings that the peer may offer (rsk_iomap), entries: 0 .. 32512, above 128
 			     * rounded up to a multiple of 256; default 0 */
-	RDMA_ROUTE = 4,     /* struct ibv_path_data[] of <infiniband/sa.h>, 1 or 2: the path to connect over;
+	RDMA_ROUTE = 4      /* struct ibv_path_data[] of <infiniband/sa.h>, 1 or 2: the path to connect over;
 			     * when connected, the path in use, if the device keeps one */
 };
 #endif
@@ -133,8 +134,7 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  * @addrlen: bytes of @addr
  *
  * Address and route are resolved again and again within the connect time limit (30 s; the setting
- * connect_timeout). Returns 0,
- * or -1 with errno:
+ * connect_timeout). Returns 0, or -1 with errno:
  *   EINPROGRESS      O_NONBLOCK, or SO_SNDTIMEO passed: under way. When it is decided, rsk_poll() reports
  *                    POLLOUT and the descriptor itself becomes readable; then SO_ERROR tells how
  *   EALREADY         under way from an earlier call
@@ -145,13 +145,14 @@ int rsk_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags);
  *   ECONNREFUSED     the peer refused, or nobody listens
  *   ETIMEDOUT        no answer within the limit
  *   EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, ENODEV
- *                    no RDMA device leads there (127.0.0.1 is reached by none)
+ *                    no RDMA device leads there (to 127.0.0.1 none does but software verbs)
  *   EPROTO           the peer answered something that is not the protocol
  *   ENOTSUP          the peer speaks another version of it, or the device lacks what it needs
  *   ENOMEM           out of memory, or of memory that may be registered (see ulimit -l)
  *   EMFILE, ENFILE   out of descriptors
  *   EINTR            a signal came first; the connection goes on being made
- *   ECONNABORTED     the socket was closed by another thread
+ *   ECONNABORTED     the socket was closed by another thread; or an earlier attempt failed, which only
+ *                    SO_ERROR has told so far: call again
  * rsk_error() has the whole story. After a call that says that connecting failed, the socket may connect
  * again. Blocks unless O_NONBLOCK.
  * Source: POSIX connect(); rsocket protocol, connection establishment.
@@ -243,8 +244,8 @@ ssize_t rsk_writev(int fd, const struct iovec *iov, int iovcnt);
  *
  * Returns the bytes received: when blocking at least one, or SO_RCVLOWAT, and all of @len with MSG_WAITALL
  * (fewer only if a signal, a time limit, a failure or the end came in between, or, with MSG_PEEK, if the
- * receive buffer is full). 0 at end of file: the peer shut down its sending direction and all of it was read, or this
- * side called rsk_shutdown(SHUT_RD). Or -1 with errno:
+ * receive buffer is full). 0 at end of file: the peer shut down its sending direction and all of it was
+ * read, or this side called rsk_shutdown(SHUT_RD). Or -1 with errno:
  *   EAGAIN      non-blocking, or SO_RCVTIMEO passed, and nothing has arrived
  *   ENOTCONN    not connected
  *   EINVAL      MSG_OOB: there is no out-of-band data
@@ -285,7 +286,7 @@ ssize_t rsk_readv(int fd, const struct iovec *iov, int iovcnt);
  * rsk_iomap - let the peer write to memory of this process, with rsk_iowrite().
  * @buf:    the memory; must stay allocated until rsk_iounmap() or rsk_close()
  * @len:    its bytes: 1 .. 4294967295
- * @prot:   PROT_WRITE; or PROT_NONE, which offers it to nobody
+ * @prot:   PROT_WRITE of <sys/mman.h>; or PROT_NONE, which offers it to nobody
  * @flags:  none is defined; not looked at
  * @offset: what the peer calls its first byte, 0 or more; or -1 for the address of @buf
  *
@@ -347,7 +348,7 @@ ssize_t rsk_iowrite(int fd, const void *buf, size_t count, off_t offset, int fla
  *
  * Bits appear as on a TCP socket: POLLIN (data, end of file, a connection to accept, a failure),
  * POLLOUT (a send would be accepted, or a connect was decided), POLLRDHUP (the peer ended its direction),
- * POLLHUP (both directions ended), POLLERR (the connection failed), POLLNVAL (not open).
+ * POLLHUP (both directions ended, or never were), POLLERR (the connection failed), POLLNVAL (not open).
  * Returns how many have bits, 0 when the time passed, or -1 with errno:
  *   EINTR   a signal came first (whatever SA_RESTART says, as poll(2))
  *   EINVAL  @nfds above the limit of open files
@@ -378,16 +379,16 @@ int rsk_ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout, c
 int rsk_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds, struct timeval *timeout);
 
 /** rsk_pselect - rsk_select() with rsk_ppoll()'s time limit and signal mask. Source: POSIX pselect(). */
-int rsk_pselect(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds, const struct timespec *timeout,
-		const sigset_t *sigmask);
+int rsk_pselect(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds,
+		const struct timespec *timeout, const sigset_t *sigmask);
 
 /**
  * rsk_epoll_create1 - create an epoll instance.
  * @flags: 0 or EPOLL_CLOEXEC
  *
  * Its members may be rsk sockets, kernel descriptors, and other instances. The instance is a kernel
- * descriptor that is readable when a report waits (and, now and then, when there is nothing after all): poll it,
- * or make it a member of another instance, of rsk or of the kernel. Close it with rsk_close().
+ * descriptor that is readable when a report waits (and, now and then, when there is nothing after all):
+ * poll it, or make it a member of another instance, of rsk or of the kernel. Close it with rsk_close().
  * A wait costs what is ready, not what is watched; no thread works for it.
  * Returns the descriptor, or -1 with errno EINVAL, EMFILE, ENFILE, ENOMEM. Source: epoll_create(2).
  */
@@ -401,9 +402,9 @@ int rsk_epoll_create1(int flags);
  *         told; EPOLLWAKEUP has no effect. Ignored for EPOLL_CTL_DEL
  *
  * Edge triggered, each arrival of data is reported, whether or not earlier data has been read, and room to
- * send once a send has found none. A closed socket is a member no more; a closed descriptor of the kernel is one
- * as long as a duplicate of it is open, as in epoll(7). The first descriptor of the kernel takes one more, for
- * the instance.
+ * send once a send has found none. A closed socket is a member no more; a closed descriptor of the kernel
+ * is one as long as a duplicate of it is open, as in epoll(7). The first descriptor of the kernel takes one
+ * more, for the instance.
  * Returns 0, or -1 with errno:
  *   EBADF   @epfd or @fd is not open
  *   EINVAL  @epfd is no rsk epoll instance, or the same as @fd; unknown @op; EPOLLEXCLUSIVE with other flags
@@ -435,7 +436,8 @@ int rsk_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 int rsk_epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout);
 
 /** rsk_epoll_pwait - rsk_epoll_wait() with rsk_ppoll()'s signal mask. Source: epoll_pwait(2). */
-int rsk_epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout, const sigset_t *sigmask);
+int rsk_epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout,
+		    const sigset_t *sigmask);
 
 /** rsk_epoll_pwait2 - the same, with rsk_ppoll()'s time limit. Source: epoll_pwait2(2). */
 int rsk_epoll_pwait2(int epfd, struct epoll_event *events, int maxevents, const struct timespec *timeout,
@@ -458,8 +460,9 @@ typedef void rsk_watch_fn(int fd, uint32_t events, void *arg);
  * returned (to another thread than that), the previous function is not running and will not be called.
  * rsk_close() ends watching, but does not wait for a call that is being made.
  *
- * Returns the bits that are there now (>= 0; they are not told), or -1 with errno EBADF, EINVAL (unknown bits, or
- * bits without a function), EMFILE, ENFILE, ENOMEM, ENOSPC. Does not block but for a function that is running.
+ * Returns the bits that are there now (>= 0; they are not told), or -1 with errno EBADF, EINVAL (unknown bits,
+ * or bits without a function), EMFILE, ENFILE, ENOMEM, ENOSPC. Does not block but for a function that is
+ * running.
  * Source: none; the readiness bits are those of rsk_poll().
  */
 int rsk_watch(int fd, uint32_t events, rsk_watch_fn *fn, void *arg);
@@ -552,11 +555,14 @@ int rsk_fcntl(int fd, int cmd, ... /* int arg */);
 int rsk_ioctl(int fd, unsigned long request, ... /* int *value */);
 
 /**
- * rsk_error - why the last operation on this socket failed, in words.
+ * rsk_error - why a connection failed, in words.
  * @buf: the text, always terminated, for example
- *       "connect to 10.0.0.2:7471: refused: nobody listens there (ECONNREFUSED)"; "" when nothing failed
+ *       "connect to 10.0.0.2:7471: refused: nobody listens there (ECONNREFUSED)"; "" when there is nothing
+ *       to tell
  * @len: bytes at @buf
  *
+ * The text is of the connection, of the last attempt to make one, or of a call that failed since then for
+ * want of memory to send from or of a mapping. Calls of which errno says it all leave it as it is.
  * Returns 0, or -1 with EBADF, EINVAL (@len is 0). Never blocks.
  */
 int rsk_error(int fd, char *buf, size_t len);
