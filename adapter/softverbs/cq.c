@@ -191,7 +191,10 @@ static void raise_event(struct soft_cq *cq)
 	if (!cq->ibv.channel)
 		return;
 	fault = soft_fault_at(SOFT_AT_EVENT, 0);
-	if (fault.action == SOFT_DELAY && !soft_timer_runs(&cq->late_event))
+	/* One for all that come meanwhile, as from Soft-RoCE. */
+	if (soft_timer_runs(&cq->late_event))
+		return;
+	if (fault.action == SOFT_DELAY)
 		soft_timer_start(&cq->late_event, (uint64_t)fault.value * SOFT_MS, event_is_due);
 	else
 		put_event(cq);
