@@ -498,7 +498,7 @@ static void note_completion(struct rsk_qp *qp, enum rsk_cq which)
 {
 	if (qp->armed[which]) {
 		qp->armed[which] = false;
-		qp->fired[which]++;
+		qp->fired[which] = true;
 		learn_patience(qp);
 	}
 	qp->idle_looks = qp->quiet = 0;
@@ -575,8 +575,9 @@ int rsk_qp_arm(struct rsk_qp *qp, enum rsk_cq which)
 void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which)
 {
 	qp->unacked[which]++;
-	if (qp->fired[which])
-		qp->fired[which]--;
+	/* Of several CQEs there may have been one event: Soft-RoCE joins two that are raised shortly after each
+	 * other. If there is another, it is found as one too many: see rsk_qp_drain(). */
+	qp->fired[which] = false;
 	/* The CQ may have been armed since the completion was polled, but before the device had raised
 	 * this event for it: then that arming was the same as the one before, and is spent as well. */
 	qp->armed[which] = false;
@@ -630,10 +631,10 @@ void rsk_qp_nudge(struct rsk_qp *qp)
 
 void rsk_qp_drain(struct rsk_qp *qp, bool readable)
 {
-	/* fired counts events that ought to come; one can be late by a moment, so what is missing stays
-	 * expected. And one can be too many: a device may raise it for a completion that was polled before the
-	 * CQ was armed. Then the arming is spent, and no edge will come any more. So look although none is
-	 * expected, but seldom for who keeps calling: in the first 16 drains, then after 32, 64... */
+	/* An event can be late by a moment, so it stays expected while it is missing. And one can be too many: a
+	 * device may raise it for a completion that was polled before the CQ was armed. Then the arming is
+	 * spent, and no edge will come any more. So look although none is expected, but seldom for who keeps
+	 * calling: in the first 16 drains, then after 32, 64... */
 	if (++qp->quiet <= 16 || !(qp->quiet & (qp->quiet - 1)))
 		readable = true;
 	while (readable || qp->fired[RSK_CQ_RX] || qp->fired[RSK_CQ_TX]) {

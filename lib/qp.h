@@ -70,7 +70,7 @@ struct rsk_qp {
 	struct ibv_cq *cq[RSK_CQS];
 	bool channel_blocks;         /* reading it waits for an event */
 	bool armed[RSK_CQS];         /* an event will follow the next CQE */
-	unsigned fired[RSK_CQS];     /* CQEs seen that have put, or will put, an event on the channel */
+	bool fired[RSK_CQS];         /* an event is on the channel, or will be, for a CQE that was seen */
 	unsigned unacked[RSK_CQS];   /* events read; acknowledged before the CQ is destroyed */
 	unsigned quiet;              /* drains since the last unprompted look at the channel */
 	unsigned idle_looks;         /* polls without a completion, since the CQ was armed or one came */

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -73,6 +74,64 @@ START_TEST(failed_object_fails_its_connection_alone)
 	pair_close(pair_on(listening));
 	wait_until(descriptors_at_most, before + 2, "descriptors");
 	pair_close(bystander);
+}
+END_TEST
+
+/* -- what comes late --------------------------------------------------------------------------- */
+
+static bool has_byte(long fd)
+{
+	int bytes = 0;
+
+	OK(rsk_ioctl((int)fd, FIONREAD, &bytes));
+	return bytes;
+}
+
+static void take_byte(int fd)
+{
+	char byte;
+
+	wait_until(has_byte, fd, "a byte");
+	ck_assert_int_eq(rsk_recv(fd, &byte, 1, 0), 1);
+}
+
+/* Nothing is there to be read: the CQ is armed, and the descriptor not readable any more. */
+static void come_to_rest(int fd, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	ck_assert_int_eq(rsk_poll(&p, 1, timeout_ms), 0);
+}
+
+/* Two completions, and one event, which is all that there is to wait for. */
+START_TEST(completions_that_share_an_event_leave_none_to_wait_for)
+{
+	struct pair p = pair_connected();
+	struct call reading;
+	char byte;
+
+	faults("event every 1 delay 300");
+	for (int i = 0; i < 2; i++) {
+		come_to_rest(p.b, 1);
+		ck_assert_int_eq(rsk_send(p.a, "x", 1, 0), 1);
+		take_byte(p.b);
+	}
+	come_to_rest(p.b, 1000);
+	faults(NULL);
+	ck_assert_int_eq(rsk_send(p.a, "x", 1, 0), 1);
+	take_byte(p.b);
+	call_blocks(&reading, call_recv, p.b);
+	faults("event every 1 delay 300");
+	ck_assert_int_eq(rsk_send(p.a, "x", 1, 0), 1);
+	/* Seen by another thread first. */
+	wait_until(has_byte, p.b, "a byte");
+	call_returns(&reading);
+	faults(NULL);
+	FAILS(rsk_recv(p.b, &byte, 1, MSG_DONTWAIT), EAGAIN);
+	ck_assert_int_eq(rsk_send(p.a, "x", 1, 0), 1);
+	wait_readable_in_kernel(p.b);
+	take_byte(p.b);
+	pair_close(p);
 }
 END_TEST
 
@@ -212,6 +271,8 @@ int main(void)
 	s = suite_create("fault");
 	tc = group(s, "at once", 120);
 	tcase_add_loop_test(tc, failed_object_fails_its_connection_alone, 0, COUNT(objects) * TIMES);
+	tc = group(s, "late", 120);
+	tcase_add_test(tc, completions_that_share_an_event_leave_none_to_wait_for);
 	tc = group(s, "on the way", 120);
 	tcase_add_loop_test(tc, trouble_ends_with_an_error_or_not_at_all, 0, COUNT(troubles));
 	tcase_add_test(tc, missing_receives_are_waited_for);
