@@ -340,6 +340,6 @@ ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t 
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
-	rsk_unlock(&sk->tx.lock);
+	rsk_sock_give_turn(sk, &sk->tx.lock);
 	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -22,7 +23,7 @@ static const char *const objects[] = {
 	"post-recv",
 };
 
-enum { TIMES = 8 };
+enum { TIMES = 8, MAPPED = 24 << 10 };
 
 /* Connects in this thread and accepts in it; either may fail. */
 static void try_connection(int listening)
@@ -131,6 +132,40 @@ START_TEST(completions_that_share_an_event_leave_none_to_wait_for)
 	ck_assert_int_eq(rsk_send(p.a, "x", 1, 0), 1);
 	wait_readable_in_kernel(p.b);
 	take_byte(p.b);
+	pair_close(p);
+}
+END_TEST
+
+static ssize_t call_iowrite(int fd)
+{
+	static const char zeros[MAPPED];
+
+	return (ssize_t)rsk_iowrite(fd, zeros, sizeof(zeros), 0, 0);
+}
+
+START_TEST(direct_write_tells_whom_it_kept_from_sending)
+{
+	struct pair p = pair_with(AF_INET, OPTIONS({ SOL_SOCKET, SO_SNDBUF, 8192 }, { SOL_RDMA, RDMA_IOMAPSIZE, 1 }),
+				  NO_OPTIONS);
+	static char memory[MAPPED];
+	struct call writing;
+
+	ck_assert_int_eq(rsk_iomap(p.b, memory, sizeof(memory), PROT_WRITE, 0, 0), 0);
+	ck_assert_int_eq(rsk_send(p.b, "x", 1, 0), 1);
+	take_byte(p.a);
+	faults("completion every 1 delay 300");
+	call_begins(&writing, call_iowrite, p.a);
+	task_wait_asleep(&writing.task);
+	if (rsk_send(p.a, "x", 1, MSG_DONTWAIT) < 0) {
+		ck_assert_int_eq(errno, EAGAIN);
+		come_to_rest(p.a, 1);
+		call_returns(&writing);
+		wait_readable_in_kernel(p.a);
+	} else {
+		call_returns(&writing);
+	}
+	ck_assert_int_eq(writing.ret, MAPPED);
+	faults(NULL);
 	pair_close(p);
 }
 END_TEST
@@ -273,6 +308,7 @@ int main(void)
 	tcase_add_loop_test(tc, failed_object_fails_its_connection_alone, 0, COUNT(objects) * TIMES);
 	tc = group(s, "late", 120);
 	tcase_add_test(tc, completions_that_share_an_event_leave_none_to_wait_for);
+	tcase_add_test(tc, direct_write_tells_whom_it_kept_from_sending);
 	tc = group(s, "on the way", 120);
 	tcase_add_loop_test(tc, trouble_ends_with_an_error_or_not_at_all, 0, COUNT(troubles));
 	tcase_add_test(tc, missing_receives_are_waited_for);
