@@ -124,8 +124,10 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum
 		ret = rsk_stream_check_send(sk);
 		if (!ret) {
 			room = room_for(sk, purpose, want);
-			if (room)
+			if (room) {
+				sk->wanted &= ~POLLOUT;
 				return room;
+			}
 			ret = -EAGAIN;
 		}
 		if (ret != -EAGAIN)
@@ -144,6 +146,8 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum
 		if (ret)
 			break;
 	}
+	if (ret != -EAGAIN)
+		sk->wanted &= ~POLLOUT;
 	rsk_unlock(&sk->lock);
 	return ret;
 }
@@ -156,9 +160,12 @@ static inline int64_t take_room(struct rsk_sock *sk, enum purpose purpose, uint3
 	uint32_t room;
 
 	rsk_lock(&sk->lock);
-	sk->wanted &= ~POLLOUT;
 	room = is_open(sk) ? room_for(sk, purpose, want) : 0;
-	return room ? room : wait_for_room(sk, purpose, want, flags, deadline);
+	/* Not yet is anybody answered: others who were told that there is no room still wait for it. */
+	if (!room)
+		return wait_for_room(sk, purpose, want, flags, deadline);
+	sk->wanted &= ~POLLOUT;
+	return room;
 }
 
 static inline int post_data(struct rsk_sock *sk, enum purpose purpose, const void *bytes,

@@ -184,6 +184,28 @@ START_TEST(nonblocking_receive_is_not_held_up_by_a_blocked_one)
 }
 END_TEST
 
+static ssize_t call_send_byte(int fd)
+{
+	return rsk_send(fd, "b", 1, 0);
+}
+
+START_TEST(sender_that_waits_leaves_room_to_who_waits_on_the_descriptor)
+{
+	struct pair p = pair_narrow();
+	struct stream s = { .seed = 10, .bytes = fill_send_side(p.a, 10) };
+	struct pollfd room = { .fd = p.a, .events = POLLOUT };
+	struct call sending;
+
+	ck_assert_int_eq(rsk_poll(&room, 1, 1), 0);
+	call_blocks(&sending, call_send_byte, p.a);
+	stream_take(p.b, &s);
+	call_returns(&sending);
+	ck_assert_int_eq(sending.ret, 1);
+	wait_readable_in_kernel(p.a);
+	ck_assert_int_eq(ready_now(p.a, POLLOUT), POLLOUT);
+}
+END_TEST
+
 START_TEST(two_pollers_both_wake)
 {
 	struct pair p = pair_connected();
@@ -449,6 +471,7 @@ int main(void)
 	tcase_add_test(tc, several_of_both_lose_no_byte);
 	tcase_add_test(tc, second_receiver_waits_its_turn);
 	tcase_add_test(tc, nonblocking_receive_is_not_held_up_by_a_blocked_one);
+	tcase_add_test(tc, sender_that_waits_leaves_room_to_who_waits_on_the_descriptor);
 	tcase_add_test(tc, two_pollers_both_wake);
 
 	tc = group(s, "shut down or closed by another thread", 150);
