@@ -272,6 +272,8 @@ void rsk_sock_turn_over(struct rsk_sock *sk)
 		return;
 	rsk_lock(&sk->lock);
 	sk->wanted |= events;
+	/* Who was turned away has not made it rest: this is to be an edge, though it may be raised already. */
+	rsk_ready_lower(&sk->ready);
 	rsk_ready_raise(&sk->ready);
 	rsk_sock_tell(sk, true);
 	rsk_unlock(&sk->lock);
