@@ -156,8 +156,9 @@ static bool reports(const struct rsk_qp *qp, enum rsk_cq which)
 
 /* A blocking socket used with MSG_DONTWAIT is mostly in a busy loop, which wants no events: taking and
  * arming would cost it two system calls per message. So at first the descriptor is merely left
- * readable; who sleeps on it meanwhile looks again, in vain, a bounded number of times. The bound is
- * raised for those who go on looking after the CQ was armed, and lowered for those who do not. */
+ * readable; who sleeps on it meanwhile looks again, in vain, a bounded number of times. (Not so
+ * who waits for edges: that takes a non-blocking socket.) The bound is raised for those who go on looking
+ * after the CQ was armed, and lowered for those who do not. */
 static bool be_lazy(struct rsk_sock *sk, short events)
 {
 	if (sk->state != RSK_CONNECTED || atomic_load(&sk->nonblock) || sk->observers)
