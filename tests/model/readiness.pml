@@ -8,11 +8,14 @@
  *   READER        blocking receives: rsk_sock_wait(), asleep on the completion channel; with READER=2 they have a
  *                 time limit, and sleep on the descriptor
  *   EPOLL         rsk_epoll_wait() on the socket, with one receive for each report; with EPOLL=2 edge
- *                 triggered, with receives until EAGAIN. Instead of READER
- *   WRITER        blocking sends, in the same two manners
+ *                 triggered, with receives until EAGAIN
+ *   WRITER        blocking sends, in the same two manners as READER
  *   LOOP          a foreign event loop: non-blocking sends until EAGAIN, then poll(2) on the descriptor, or,
- *                 with LOOP=2, epoll(7), edge triggered. Instead of WRITER
+ *                 with LOOP=2, epoll(7), edge triggered; with LAZY it is not the socket that is non-blocking,
+ *                 but each send, by MSG_DONTWAIT, which does not go with edges
+ *   ENGINE        on iWARP it waits for the peer to begin
  *   CLOSER        rsk_close() at any time
+ * READER and EPOLL share what there is to receive, WRITER and LOOP the room: one has the turn at a time.
  * The state lock is modelled as such: what a thread does under it is seen by the others as one step, but by the
  * device, which knows no lock, step by step.
  *
@@ -40,6 +43,12 @@
 #define DRAIN_ASLEEP 7       /* events are taken away from the sleeper */
 #define NO_ENQUEUE 8         /* what arrives while another call looks is not put on the ready list */
 #define NO_LOOK 9            /* at the channel, for an event too many, when none is expected */
+#define TOO_LAZY 10          /* no arming, though nothing keeps the descriptor readable */
+#define NO_TURN_OVER 11      /* who gives up the turn tells nobody */
+#define NO_TURN_EDGE 12      /* or raises the descriptor, which it may be already */
+#define NO_TURN_TELLING 13   /* or does not tell the observers */
+#define COUNT_EVENTS 14      /* each completion of an armed CQ makes one, it is thought */
+#define FORGET_FIRST 15      /* who begins to wait forgets what others were told is not there */
 
 #ifdef EPOLL
 #define OBSERVED true
@@ -52,16 +61,35 @@
 #define NOBODY 0
 #define ON_DESCRIPTOR 1
 #define ON_CHANNEL 2
+#define PATIENCE 1           /* looks; in the code it is learned */
+#ifdef LAZY
+#define IS_LAZY true
+#else
+#define IS_LAZY false
+#endif
+
+#if defined(READER) && defined(EPOLL)
+#define DATA_EACH (DATA / 2)
+#else
+#define DATA_EACH DATA
+#endif
+#if defined(WRITER) && defined(LOOP)
+#define ROOM_EACH (ROOM / 2)
+#else
+#define ROOM_EACH ROOM
+#endif
 
 /* The device. */
 byte cq_data, cq_room;       /* completions nobody has polled */
 bool notify;                 /* the CQ raises an event with the next one */
-byte events, nudges;         /* on the channel: of the receive CQ; of the send CQ, by rsk_qp_nudge() */
+byte due;                    /* events on their way to the channel */
+byte events, nudges;         /* on it: of the receive CQ; of the send CQ, by rsk_qp_nudge() */
 
 /* struct rsk_qp, struct rsk_sock. */
 bool locked;                 /* the state lock */
 bool armed;
 byte fired;
+byte idle_looks;
 byte data, room;             /* arrived, and not yet taken by the application */
 byte raised = ANYTHING;      /* for whom: as rsk_sock_publish() leaves it */
 byte sleeper = NOBODY;
@@ -69,6 +97,13 @@ byte waiters;
 byte news;
 byte wanted;
 bool closed;
+bool rx_turn, tx_turn;       /* rx.lock, tx.lock */
+byte turned_away;
+#ifdef ENGINE
+bool begun;                  /* the peer has: rsk_qp_may_begin() */
+#else
+bool begun = true;
+#endif
 byte news_for_others;        /* a local variable of those who hold the state lock */
 
 /* The kernel's memory of an edge, of each epoll instance that the descriptor is an edge-triggered member of. */
@@ -80,6 +115,14 @@ bool taking;                 /* by the thread that holds the state lock */
 
 #define MASK ((data > 0 || closed -> IN : 0) | (room > 0 || closed -> OUT : 0))
 #define READABLE (raised > 0 || events > 0 || nudges > 0)
+#define SILENT (BROKEN != TOO_LAZY && !raised && !armed && !fired)
+#if BROKEN == COUNT_EVENTS
+#define FIRED_AGAIN (fired + 1)
+#define FIRED_LESS (fired > 0 -> fired - 1 : 0)
+#else
+#define FIRED_AGAIN 1
+#define FIRED_LESS 0
+#endif
 
 inline lock() { atomic { !locked -> locked = true } }
 inline unlock() { locked = false }
@@ -114,7 +157,9 @@ inline progress()
 	atomic {
 		if
 		:: cq_data + cq_room > 0 ->
-			if :: armed -> armed = false; fired++ :: else fi;
+			if :: armed -> armed = false; fired = FIRED_AGAIN :: else fi;
+			idle_looks = 0;
+			begun = true;
 			if :: cq_data > 0 -> tell_observer() :: else fi;
 			data = data + cq_data; cq_data = 0;
 			room = room + cq_room; cq_room = 0
@@ -136,7 +181,7 @@ inline arm(newly)
 inline took_event()
 {
 	d_step {
-		if :: fired > 0 -> fired-- :: else fi;
+		fired = FIRED_LESS;
 #if BROKEN != NOT_SPENT
 		armed = false
 #endif
@@ -201,15 +246,30 @@ inline rearm()
 	skip
 }
 
-/* rsk_sock_poll(), RSK_LOOK_AND_ARM: what a non-blocking call does before it fails with EAGAIN */
-inline sock_poll(own, mask)
+/* be_lazy() */
+inline be_lazy(lazily)
+{
+	d_step {
+		if
+		:: !lazily || OBSERVED || SILENT -> lazily = false
+		:: else ->
+			idle_looks++;
+			if :: idle_looks > PATIENCE -> idle_looks = 0; lazily = false :: else fi
+		fi
+	}
+}
+
+/* rsk_sock_poll(), RSK_LOOK_AND_ARM or RSK_LOOK_AND_ARM_LAZILY: what a non-blocking call does before it fails
+ * with EAGAIN */
+inline sock_poll(own, mask, lazily)
 {
 	progress();
 	mask = MASK & own;
+	again = lazily;
+	if :: !mask -> wanted = wanted | own; be_lazy(again) :: else fi;
 	if
-	:: mask -> skip
+	:: mask || again -> again = false
 	:: else ->
-		wanted = wanted | own;
 		quiesce(own);
 		arm(again);
 		again = false;
@@ -298,7 +358,7 @@ inline sock_wait(own, how)
 			:: sleeper != NOBODY -> follow()
 			:: else ->
 				if
-				:: how == ON_CHANNEL -> sleep_on_channel()
+				:: how == ON_CHANNEL && begun -> sleep_on_channel()
 				:: else -> sleep_on_descriptor()
 				fi;
 #if BROKEN != NO_TELLING
@@ -322,6 +382,52 @@ inline sock_wait(own, how)
 	fi
 }
 
+/* rsk_sock_turn_over() */
+inline turn_over()
+{
+	d_step { handed = turned_away; turned_away = 0 };
+	if
+	:: handed ->
+		lock();
+		wanted = wanted | handed;
+#if BROKEN != NO_TURN_EDGE
+		lower_descriptor();
+#endif
+		raise_descriptor(ANYTHING);
+#if BROKEN != NO_TURN_TELLING
+		tell_observer();
+#endif
+		unlock()
+	:: else
+	fi
+}
+
+/* rsk_sock_take_turn(), of a call that waits for it */
+inline await_turn(turn) { atomic { !turn -> turn = true } }
+
+/* The same of a call that does not: is it mine? */
+inline take_turn(turn, own, mine)
+{
+	d_step { mine = !turn; turn = true };
+	if
+	:: mine -> skip
+	:: else ->
+		turned_away = turned_away | own;
+		d_step { mine = !turn; turn = true }
+	fi
+}
+
+/* rsk_sock_give_turn() */
+inline give_turn(turn)
+{
+	turn = false;
+#if BROKEN != NO_TURN_OVER
+	if :: turned_away -> turn_over() :: else fi
+#endif
+}
+
+/* A completion can be seen, and the CQ be armed again, before its event is on its way; and that takes a while, in
+ * which the event of another may join it. */
 active proctype device()
 {
 	byte more_data = DATA, more_room = ROOM;
@@ -332,12 +438,19 @@ active proctype device()
 		:: more_data > 0 -> more_data--; cq_data++
 		:: more_room > 0 -> more_room--; cq_room++
 		fi;
-		/* The completion can be seen, and the CQ be armed again, before its event is raised. */
-		d_step { if :: notify -> notify = false; events++; edge() :: else fi }
+		atomic {
+			if
+			:: notify ->
+				notify = false;
+				if :: due++ :: due > 0 -> skip fi
+			:: else
+			fi
+		}
+	:: d_step { due > 0 -> due--; events++; edge() }
 #ifdef CLOSER
-	:: break                     /* the rest never comes */
+	:: due == 0 -> break         /* the rest never comes */
 #endif
-	:: else -> break
+	:: more_data + more_room + due == 0 -> break
 	od
 }
 
@@ -345,19 +458,21 @@ active proctype device()
 active proctype reader()
 {
 	bool again, was_raised;
-	byte seen, got;
+	byte seen, got, handed;
 
 	do
-	:: got == DATA -> break
+	:: got == DATA_EACH -> break
 	:: else ->
+		await_turn(rx_turn);
 		lock();
 		sock_wait(IN, (READER == 2 -> ON_DESCRIPTOR : ON_CHANNEL));
+		wanted = wanted & ~IN;
 		if
-		:: data > 0 ->
-			d_step { wanted = wanted & ~IN; data--; got++ };
-			unlock()
-		:: else -> unlock(); break
-		fi
+		:: data > 0 -> d_step { data--; got++ }
+		:: else -> got = DATA_EACH
+		fi;
+		unlock();
+		give_turn(rx_turn)
 	od
 }
 #endif
@@ -366,20 +481,24 @@ active proctype reader()
 active proctype writer()
 {
 	bool again, was_raised;
-	byte seen, got;
+	byte seen, got, handed;
 
 	do
-	:: got == ROOM -> break
+	:: got == ROOM_EACH -> break
 	:: else ->
+		await_turn(tx_turn);
 		lock();
-		wanted = wanted & ~OUT; /* take_room() */
+#if BROKEN == FORGET_FIRST
+		wanted = wanted & ~OUT;
+#endif
 		sock_wait(OUT, (WRITER == 2 -> ON_DESCRIPTOR : ON_CHANNEL));
+		wanted = wanted & ~OUT; /* take_room() */
 		if
-		:: room > 0 ->
-			d_step { room--; got++ };
-			unlock()
-		:: else -> unlock(); break
-		fi
+		:: room > 0 -> d_step { room--; got++ }
+		:: else -> got = ROOM_EACH
+		fi;
+		unlock();
+		give_turn(tx_turn)
 	od
 }
 #endif
@@ -387,33 +506,37 @@ active proctype writer()
 #ifdef LOOP
 active proctype loop()
 {
-	bool again;
-	byte mask, got;
+	bool again, mine, last;
+	byte mask, got, handed;
 
 	do
 	:: closed -> break
 	:: else ->
-		lock();
-		wanted = wanted & ~OUT; /* take_room() */
-		sock_poll(OUT, mask);
+		last = got == ROOM_EACH;
+		take_turn(tx_turn, OUT, mine);
+		mask = 0;
 		if
-		:: room > 0 ->
-			d_step { room--; got++ };
-			unlock()
-		:: else ->
+		:: mine ->
+			lock();
+			sock_poll(OUT, mask, IS_LAZY);
+			if :: mask -> wanted = wanted & ~OUT :: else fi; /* take_room() */
+			if :: room > 0 && !last -> d_step { room--; got++ } :: else fi;
 			unlock();
-			if
-			:: mask || got == ROOM -> break
-			:: else ->
+			give_turn(tx_turn)
+		:: else
+		fi;
+		if
+		:: last -> break
+		:: mask && !last -> skip
+		:: else ->
 #if LOOP == 2
-				do
-				:: atomic { edge_loop && READABLE -> edge_loop = false; break }
-				:: atomic { edge_loop && !READABLE -> edge_loop = false }
-				od
+			do
+			:: atomic { edge_loop && READABLE -> edge_loop = false; break }
+			:: atomic { edge_loop && !READABLE -> edge_loop = false }
+			od
 #else
-				READABLE
+			READABLE
 #endif
-			fi
 		fi
 	od
 }
@@ -423,23 +546,20 @@ active proctype loop()
 /* rsk_epoll_take(), and a receive, which by itself is a call as in a foreign loop. */
 active proctype epoll()
 {
-	bool again, sock_event;
-	byte mask, got;
+	bool again, mine;
+	byte mask, got, handed;
 
 	do
-	:: got == DATA -> break
+	:: got == DATA_EACH -> break
 	:: else ->
 		/* take_some(): the ready list, or the kernel: the bell, and an edge of the socket's descriptor. */
-		d_step { if :: !item_queued -> bell = false :: else fi };
-		sock_event = false;
+		d_step {
+			item_queued || bell || edge_epoll ->
+			if :: edge_epoll && READABLE -> item_queued = true :: else fi; /* note_awake() */
+			edge_epoll = false
+		};
 		if
-		:: item_queued -> skip
-		:: bell -> skip
-		:: atomic { edge_epoll && READABLE -> edge_epoll = false; sock_event = true }
-		:: atomic { edge_epoll && !READABLE -> edge_epoll = false }
-		fi;
-		if
-		:: sock_event || item_queued ->  /* take_kernel() enqueues; dequeue() */
+		:: item_queued ->
 			item_queued = false;
 			/* report() */
 			lock();
@@ -452,25 +572,51 @@ active proctype epoll()
 #endif
 			item_arrived = false;
 			taking = false;
-			d_step { if :: item_queued -> bell = true :: else fi };
-			unlock();
-			/* The application's receive. */
-			do
-			:: mask ->
-				lock();
-				sock_poll(IN, mask);
-				if
-				:: data > 0 ->
-					d_step { wanted = wanted & ~IN; data--; got++ };
-					unlock()
-				:: else -> mask = 0; unlock()
-				fi;
-#if EPOLL == 1
-				mask = 0
-#endif
-			:: else -> break
-			od
+			unlock()
 		:: else
+		fi;
+		d_step { bell = item_queued };
+		/* The application's receive. */
+		do
+		:: mask ->
+			take_turn(rx_turn, IN, mine);
+			if
+			:: mine ->
+				lock();
+				sock_poll(IN, mask, false);
+				if
+				:: mask && got < DATA_EACH -> d_step { wanted = wanted & ~IN; data--; got++ }
+				:: else -> mask = 0
+				fi;
+				unlock();
+				give_turn(rx_turn)
+			:: else -> mask = 0
+			fi;
+#if EPOLL == 1
+			mask = 0
+#endif
+		:: else -> break
+		od
+	od
+}
+#endif
+
+#ifdef ENGINE
+/* await_peer(), and look_for_peer() when the channel is readable: it takes no event. */
+active proctype engine()
+{
+	bool again;
+
+	do
+	:: lock();
+		progress();
+		arm(again);
+		do :: again && !begun -> progress(); arm(again) :: else -> again = false; break od;
+		unlock();
+		if
+		:: begun || closed -> break
+		:: else ->
+end:			events > 0 || nudges > 0     /* or another took it all */
 		fi
 	od
 }
