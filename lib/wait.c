@@ -126,6 +126,13 @@ static short news_for_others(struct rsk_sock *sk, short own)
 	return news;
 }
 
+/* Not once it is closed: whoever sleeps on it has yet to see that. */
+static void lower(struct rsk_sock *sk)
+{
+	if (!sk->closed)
+		rsk_ready_lower(&sk->ready);
+}
+
 /* Makes the descriptor unreadable until something new happens, unless it is there for others already; also
  * then the channel's events are taken, or the next would be no edge. What a sleeper may be about to wake by
  * stays: it will take it itself. */
@@ -136,7 +143,7 @@ static void quiesce(struct rsk_sock *sk, short own)
 	if (news)
 		rsk_ready_raise_for(&sk->ready, (uint16_t)news);
 	else if (sk->sleeper != RSK_ON_DESCRIPTOR)
-		rsk_ready_lower(&sk->ready);
+		lower(sk);
 	if (!sk->sleeper && has_qp(sk))
 		rsk_qp_drain(&sk->qp, false);
 }
@@ -387,7 +394,7 @@ static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
 
 	if (woken > 0) {
 		if (woken & RSK_READY_RAISED)
-			rsk_ready_lower(&sk->ready);
+			lower(sk);
 		if (woken & RSK_READY_CHANNEL && has_qp(sk))
 			rsk_qp_drain(&sk->qp, true);
 		return 0;
