@@ -14,7 +14,7 @@
  *                 with LOOP=2, epoll(7), edge triggered; with LAZY it is not the socket that is non-blocking,
  *                 but each send, by MSG_DONTWAIT, which does not go with edges
  *   ENGINE        on iWARP it waits for the peer to begin
- *   CLOSER        rsk_close() at any time
+ *   CLOSER        rsk_close() at any time; not with LOOP=2, as a program takes a descriptor out of its loop before
  * READER and EPOLL share what there is to receive, WRITER and LOOP the room: one has the turn at a time.
  * The state lock is modelled as such: what a thread does under it is seen by the others as one step, but by the
  * device, which knows no lock, step by step.
@@ -49,6 +49,7 @@
 #define NO_TURN_TELLING 13   /* or does not tell the observers */
 #define COUNT_EVENTS 14      /* each completion of an armed CQ makes one, it is thought */
 #define FORGET_FIRST 15      /* who begins to wait forgets what others were told is not there */
+#define LOWER_CLOSED 16      /* the descriptor is lowered after closing, too */
 
 #ifdef EPOLL
 #define OBSERVED true
@@ -113,7 +114,8 @@ bool edge_loop = true, edge_epoll = true;
 bool item_queued, item_arrived, bell;
 bool taking;                 /* by the thread that holds the state lock */
 
-#define MASK ((data > 0 || closed -> IN : 0) | (room > 0 || closed -> OUT : 0))
+#define THERE ((data > 0 -> IN : 0) | (room > 0 -> OUT : 0))
+#define MASK (closed -> IN | OUT : THERE) /* what a look finds */
 #define READABLE (raised > 0 || events > 0 || nudges > 0)
 #define SILENT (BROKEN != TOO_LAZY && !raised && !armed && !fired)
 #if BROKEN == COUNT_EVENTS
@@ -135,6 +137,16 @@ inline raise_descriptor(bits)
 	d_step { if :: bits & ~raised -> raised = raised | (bits); edge() :: else fi }
 }
 inline lower_descriptor() { raised = 0 }
+
+/* lower() */
+inline lower()
+{
+#if BROKEN == LOWER_CLOSED
+	lower_descriptor()
+#else
+	if :: !closed -> lower_descriptor() :: else fi
+#endif
+}
 
 /* tell() and enqueue(), called by rsk_sock_tell() */
 inline tell_observer()
@@ -202,13 +214,13 @@ inline drain(readable)
 /* quiesce(), with news_for_others() */
 inline quiesce(own)
 {
-	news_for_others = MASK & wanted & ~(own);
+	news_for_others = THERE & wanted & ~(own);
 	if
 #if BROKEN != NO_SETTLING
 	:: news_for_others -> raise_descriptor(news_for_others)
 #endif
 	:: else ->
-		if :: sleeper != ON_DESCRIPTOR -> lower_descriptor() :: else fi
+		if :: sleeper != ON_DESCRIPTOR -> lower() :: else fi
 	fi;
 	if
 #if BROKEN == DRAIN_ASLEEP
@@ -226,7 +238,7 @@ inline quiesce(own)
 inline settle(own)
 {
 #if BROKEN != NO_SETTLING
-	news_for_others = MASK & wanted & ~(own);
+	news_for_others = THERE & wanted & ~(own);
 	if :: news_for_others -> raise_descriptor(news_for_others) :: else fi;
 #endif
 	skip
@@ -324,7 +336,7 @@ inline sleep_on_descriptor()
 	atomic { READABLE -> was_raised = raised > 0; again = events > 0 || nudges > 0 };
 	lock();
 	sleeper = NOBODY;
-	if :: was_raised -> lower_descriptor() :: else fi;
+	if :: was_raised -> lower() :: else fi;
 	if :: again -> drain(again) :: else fi
 }
 
