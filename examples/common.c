@@ -10,6 +10,37 @@
 
 #include <rsk/rsk.h>
 
+void bad_usage(void)
+{
+	fprintf(stderr, "Try '%s --help'.\n", program_invocation_short_name);
+	exit(EXIT_USAGE);
+}
+
+int parse_number(const char *text, const char *what, int min, int max)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	if (errno || end == text || *end || n < min || n > max) {
+		warnx("%s '%s': not a number from %d to %d", what, text, min, max);
+		bad_usage();
+	}
+	return (int)n;
+}
+
+/* getaddrinfo() would take numbers modulo 65536. */
+const char *parse_port(const char *text)
+{
+	char *end;
+
+	(void)strtol(text, &end, 10);
+	if (!*end)
+		parse_number(text, "port", 0, UINT16_MAX);
+	return text;
+}
+
 struct addrinfo *resolve(const char *host, const char *port, int flags, int family)
 {
 	struct addrinfo hints = {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What the example programs share: looking up addresses, naming them, and telling the user why a
- * call on a socket failed. Everything else is in the programs, where one can read it.
+ * What the example programs share: numbers of the command line, looking up addresses, naming them,
+ * and telling the user why a call on a socket failed. Everything else is in the programs, where one
+ * can read it.
  */
 #ifndef RSK_EXAMPLES_COMMON_H
 #define RSK_EXAMPLES_COMMON_H
@@ -20,6 +21,15 @@ enum {
 
 /* Room for an address, its brackets, its zone and the port. */
 #define ADDRESS_TEXT_MAX 96
+
+/* The command line was wrong, and the user has been told how. */
+void bad_usage(void) __attribute__((noreturn));
+
+/* An option's value, a number from @min to @max, or bad_usage(); @what names it. */
+int parse_number(const char *text, const char *what, int min, int max);
+
+/* A port, number or name of a service, as it was given. */
+const char *parse_port(const char *text);
 
 /*
  * Look up @host and @port for stream sockets; @host NULL is the wildcard address of a server.

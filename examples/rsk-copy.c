@@ -38,12 +38,10 @@ static void usage(void)
 	      stdout);
 }
 
-static void __attribute__((noreturn)) bad_usage(const char *text)
+static void __attribute__((noreturn)) reject(const char *text)
 {
-	if (text)
-		warnx("%s", text);
-	fputs("Try 'rsk-copy --help'.\n", stderr);
-	exit(EXIT_USAGE);
+	warnx("%s", text);
+	bad_usage();
 }
 
 /* Cut HOST[:NAME] or [ADDRESS][:NAME] in two; without a NAME it is that of the source. */
@@ -56,7 +54,7 @@ static void parse_target(char *target)
 		opt.host = target + 1;
 		end = strchr(target, ']');
 		if (!end || (end[1] && end[1] != ':'))
-			bad_usage("write IPv6 addresses as [ADDRESS] or [ADDRESS]:NAME");
+			reject("write IPv6 addresses as [ADDRESS] or [ADDRESS]:NAME");
 		*end++ = '\0';
 	} else {
 		end = target + strcspn(target, ":");
@@ -66,9 +64,9 @@ static void parse_target(char *target)
 		opt.destination = end + 1;
 	*end = '\0';
 	if (!*opt.host)
-		bad_usage("the host is missing");
+		reject("the host is missing");
 	if (strlen(opt.destination) >= PATH_MAX)
-		bad_usage("the destination's name is too long");
+		reject("the destination's name is too long");
 }
 
 static void parse_command_line(int argc, char **argv)
@@ -91,7 +89,7 @@ static void parse_command_line(int argc, char **argv)
 	while ((letter = getopt_long(argc, argv, "p:b:d:hV", options, NULL)) != -1) {
 		switch (letter) {
 		case 'p':
-			opt.port = optarg;
+			opt.port = parse_port(optarg);
 			break;
 		case 'b':
 			opt.local = optarg;
@@ -115,14 +113,14 @@ static void parse_command_line(int argc, char **argv)
 			printf("rsk-copy %s\n", rsk_version());
 			exit(EXIT_GOOD);
 		default:
-			bad_usage(NULL);
+			bad_usage();
 		}
 	}
 	if (argc - optind != 0 && argc - optind != 2)
-		bad_usage("give a file and a host, or neither to be the server");
+		reject("give a file and a host, or neither to be the server");
 	if (argc - optind == 2) {
 		if (opt.local || opt.directory || opt.any_path || opt.once)
-			bad_usage("-b, -d, --any-path and --once are for the server");
+			reject("-b, -d, --any-path and --once are for the server");
 		opt.source = argv[optind];
 		parse_target(argv[optind + 1]);
 	}

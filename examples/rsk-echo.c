@@ -9,7 +9,6 @@
 #include "rsk-echo.h"
 
 #include <err.h>
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -94,24 +93,10 @@ static void usage(void)
 	      stdout);
 }
 
-static void __attribute__((noreturn)) bad_usage(void)
+/* A number of things, of which there is at least one. */
+static unsigned parse_count(const char *text, const char *what)
 {
-	fputs("Try 'rsk-echo --help'.\n", stderr);
-	exit(EXIT_USAGE);
-}
-
-static unsigned parse_number(const char *text, const char *what)
-{
-	char *end;
-	long n;
-
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || end == text || *end || n < 1 || n > INT_MAX) {
-		warnx("%s '%s': not a number from 1 to %d", what, text, INT_MAX);
-		bad_usage();
-	}
-	return (unsigned)n;
+	return (unsigned)parse_number(text, what, 1, INT_MAX);
 }
 
 static void parse_format(const char *text)
@@ -159,7 +144,7 @@ static void parse_command_line(int argc, char **argv)
 			parse_format(optarg);
 			break;
 		case 'p':
-			opt.port = optarg;
+			opt.port = parse_port(optarg);
 			break;
 		case 'T':
 			if (strcasecmp(optarg, "s") && strcasecmp(optarg, "socket")) {
@@ -169,16 +154,16 @@ static void parse_command_line(int argc, char **argv)
 			opt.net = &transport_tcp;
 			break;
 		case 'n':
-			opt.connections = parse_number(optarg, "number of connections");
+			opt.connections = parse_count(optarg, "number of connections");
 			break;
 		case 'S':
-			opt.size = parse_number(optarg, "size");
+			opt.size = parse_count(optarg, "size");
 			break;
 		case 'd':
-			opt.seconds = parse_number(optarg, "duration");
+			opt.seconds = parse_count(optarg, "duration");
 			break;
 		case 'C':
-			opt.trips = parse_number(optarg, "count of round trips");
+			opt.trips = parse_count(optarg, "count of round trips");
 			break;
 		case JSON:
 			opt.json = true;

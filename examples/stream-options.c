@@ -5,7 +5,6 @@
 #include "rsk-stream.h"
 
 #include <err.h>
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -68,33 +67,13 @@ static void usage(void)
 	      "  -V, --version         print the version\n", stdout);
 }
 
-static void __attribute__((noreturn)) bad_usage(void)
-{
-	fprintf(stderr, "Try '%s --help'.\n", program.name);
-	exit(EXIT_USAGE);
-}
-
-static int parse_number(const char *text, const char *what, int min)
-{
-	char *end;
-	long n;
-
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || end == text || *end || n < min || n > INT_MAX) {
-		warnx("%s '%s': not a number from %d to %d", what, text, min, INT_MAX);
-		bad_usage();
-	}
-	return (int)n;
-}
-
 static void parse_size(const char *text)
 {
 	if (!strcasecmp(text, "all")) {
 		opt.all_sizes = true;
 		return;
 	}
-	opt.size = (size_t)parse_number(text, "size", 1);
+	opt.size = (size_t)parse_number(text, "size", 1, INT_MAX);
 	opt.one_test = true;
 }
 
@@ -179,24 +158,24 @@ void parse_command_line(int argc, char **argv)
 			parse_format(optarg);
 			break;
 		case 'B':
-			opt.buffer_bytes = parse_number(optarg, "buffer size", 1);
+			opt.buffer_bytes = parse_number(optarg, "buffer size", 1, INT_MAX);
 			break;
 		case 'i':
-			opt.inline_bytes = parse_number(optarg, "inline size", 0);
+			opt.inline_bytes = parse_number(optarg, "inline size", 0, INT_MAX);
 			break;
 		case 'I':
-			opt.iterations = (size_t)parse_number(optarg, "iterations", 1);
+			opt.iterations = (size_t)parse_number(optarg, "iterations", 1, INT_MAX);
 			opt.one_test = true;
 			break;
 		case 'C':
-			opt.count = (size_t)parse_number(optarg, "transfer count", 1);
+			opt.count = (size_t)parse_number(optarg, "transfer count", 1, INT_MAX);
 			opt.one_test = true;
 			break;
 		case 'S':
 			parse_size(optarg);
 			break;
 		case 'p':
-			opt.port = optarg;
+			opt.port = parse_port(optarg);
 			break;
 		case 'T':
 			parse_test_option(optarg);
@@ -205,10 +184,10 @@ void parse_command_line(int argc, char **argv)
 			strict = true;
 			break;
 		case SQ:
-			opt.sq_entries = parse_number(optarg, "send queue size", 1);
+			opt.sq_entries = parse_number(optarg, "send queue size", 1, INT_MAX);
 			break;
 		case RQ:
-			opt.rq_entries = parse_number(optarg, "receive queue size", 1);
+			opt.rq_entries = parse_number(optarg, "receive queue size", 1, INT_MAX);
 			break;
 		case JSON:
 			opt.json = true;
