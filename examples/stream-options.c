@@ -12,7 +12,13 @@
 #include <string.h>
 #include <strings.h>
 
-enum { DEFAULT_BUFFER_BYTES = 1 << 19 }; /* rstream's */
+enum {
+	DEFAULT_BUFFER_BYTES = 1 << 19, /* rstream's */
+	/* What the library's options take. */
+	MIN_QUEUE = 16,
+	MAX_QUEUE = 65534,
+	MAX_INLINE = 65534,
+};
 
 struct options opt = {
 	.net = &transport_rdma,
@@ -35,7 +41,7 @@ static const struct {
 	{ "nonblock", "n, nonblocking  spin over calls that return (default)" },
 	{ "resolve", "r, resolve      no effect: the RDMA CM always resolves" },
 	{ "socket", "s, socket       TCP of the kernel instead of RDMA" },
-	{ "verify", "v, verify       check the data, as upstream's program does" },
+	{ "verify", "v, verify       check the data, as rstream and riostream do" },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -59,9 +65,9 @@ static void usage(void)
 		if (strchr(program.tests, tests[i].stem[0]))
 			printf("%s%s\n", i ? "                        " : "", tests[i].help);
 	fputs("      --verify          check the data strictly; both ends of rsk\n"
-	      "      --sq N            send queue, entries\n"
-	      "      --rq N            receive queue, entries\n"
-	      "  -i, --inline BYTES    largest inline send\n"
+	      "      --sq N            send queue, entries: 16 .. 65534\n"
+	      "      --rq N            receive queue, entries: 16 .. 65534\n"
+	      "  -i, --inline BYTES    largest inline send: 0 .. what the device can\n"
 	      "      --json            print one JSON document\n"
 	      "  -h, --help            print this\n"
 	      "  -V, --version         print the version\n", stdout);
@@ -161,7 +167,7 @@ void parse_command_line(int argc, char **argv)
 			opt.buffer_bytes = parse_number(optarg, "buffer size", 1, INT_MAX);
 			break;
 		case 'i':
-			opt.inline_bytes = parse_number(optarg, "inline size", 0, INT_MAX);
+			opt.inline_bytes = parse_number(optarg, "inline size", 0, MAX_INLINE);
 			break;
 		case 'I':
 			opt.iterations = (size_t)parse_number(optarg, "iterations", 1, INT_MAX);
@@ -184,10 +190,10 @@ void parse_command_line(int argc, char **argv)
 			strict = true;
 			break;
 		case SQ:
-			opt.sq_entries = parse_number(optarg, "send queue size", 1, INT_MAX);
+			opt.sq_entries = parse_number(optarg, "send queue size", MIN_QUEUE, MAX_QUEUE);
 			break;
 		case RQ:
-			opt.rq_entries = parse_number(optarg, "receive queue size", 1, INT_MAX);
+			opt.rq_entries = parse_number(optarg, "receive queue size", MIN_QUEUE, MAX_QUEUE);
 			break;
 		case JSON:
 			opt.json = true;
