@@ -72,6 +72,16 @@ char *address_text(const struct sockaddr *addr, socklen_t addrlen, char text[ADD
 	return text;
 }
 
+void say_where(int fd, int (*name_of)(int fd, struct sockaddr *addr, socklen_t *len))
+{
+	struct sockaddr_storage addr = { 0 };
+	socklen_t len = sizeof(addr);
+	char text[ADDRESS_TEXT_MAX];
+
+	(void)name_of(fd, (struct sockaddr *)&addr, &len); /* else it is unknown, and serves all the same */
+	warnx("waiting on %s", address_text((struct sockaddr *)&addr, len, text));
+}
+
 static const char *advice(int error)
 {
 	switch (error) {

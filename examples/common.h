@@ -40,6 +40,9 @@ struct addrinfo *resolve(const char *host, const char *port, int flags, int fami
 /* "10.0.0.2:7471" or "[fe80::1%eth0]:7471", in @text; returns @text. */
 char *address_text(const struct sockaddr *addr, socklen_t addrlen, char text[ADDRESS_TEXT_MAX]);
 
+/* Tell the user where @fd listens: port 0 stands for one that was free. */
+void say_where(int fd, int (*name_of)(int fd, struct sockaddr *addr, socklen_t *len));
+
 /*
  * Call right after a socket call failed: prints what the program was doing, with whom, why it
  * failed and, where that is known, what to do. @fd may be a kernel socket, or -1; @context comes

@@ -324,15 +324,17 @@ static int listen_on(const struct addrinfo *ai)
 	char name[ADDRESS_TEXT_MAX];
 	int on = 1;
 
-	address_text(ai->ai_addr, ai->ai_addrlen, name);
-	if (fd >= 0 && rsk_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+	if (fd < 0) {
+		complain(-1, NULL, "open a socket for", "rdma");
+		return -1;
+	}
+	if (rsk_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    rsk_bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && rsk_listen(fd, 1) == 0) {
-		warnx("waiting on %s", name);
+		say_where(fd, rsk_getsockname);
 		return fd;
 	}
-	complain(fd, NULL, "listen on", name);
-	if (fd >= 0)
-		rsk_close(fd);
+	complain(fd, NULL, "listen on", address_text(ai->ai_addr, ai->ai_addrlen, name));
+	rsk_close(fd);
 	return -1;
 }
 

@@ -240,7 +240,6 @@ static void stop(struct ev_loop *loop, ev_signal *watcher, int events)
 
 static int listen_on(const struct addrinfo *ai)
 {
-	char text[ADDRESS_TEXT_MAX];
 	const int one = 1;
 	int fd = new_socket(ai);
 
@@ -259,7 +258,7 @@ static int listen_on(const struct addrinfo *ai)
 		complain(fd, NULL, "listen on port", opt.port);
 		goto close_socket;
 	}
-	warnx("waiting on %s", address_text(ai->ai_addr, ai->ai_addrlen, text));
+	say_where(fd, opt.net->getsockname);
 	return 0;
 
 close_socket:

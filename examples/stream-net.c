@@ -130,6 +130,7 @@ static int listen_on(const struct addrinfo *ai)
 		complain(fd, NULL, "listen on port", opt.port);
 		goto close_socket;
 	}
+	say_where(fd, opt.net->getsockname);
 	return fd;
 
 close_socket:

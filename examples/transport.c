@@ -10,6 +10,7 @@ const struct transport transport_rdma = {
 	.getsockopt = rsk_getsockopt,
 	.bind = rsk_bind,
 	.listen = rsk_listen,
+	.getsockname = rsk_getsockname,
 	.accept4 = rsk_accept4,
 	.connect = rsk_connect,
 	.send = rsk_send,
@@ -19,10 +20,15 @@ const struct transport transport_rdma = {
 	.close = rsk_close,
 };
 
-/* glibc declares these three with unions for the address, so their own types do not fit. */
+/* glibc declares these four with unions for the address, so their own types do not fit. */
 static int tcp_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	return bind(fd, addr, len);
+}
+
+static int tcp_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return getsockname(fd, addr, len);
 }
 
 static int tcp_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
@@ -42,6 +48,7 @@ const struct transport transport_tcp = {
 	.getsockopt = getsockopt,
 	.bind = tcp_bind,
 	.listen = listen,
+	.getsockname = tcp_getsockname,
 	.accept4 = tcp_accept4,
 	.connect = tcp_connect,
 	.send = send,

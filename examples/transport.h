@@ -15,6 +15,7 @@ struct transport {
 	int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *len);
 	int (*bind)(int fd, const struct sockaddr *addr, socklen_t len);
 	int (*listen)(int fd, int backlog);
+	int (*getsockname)(int fd, struct sockaddr *addr, socklen_t *len);
 	int (*accept4)(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 	int (*connect)(int fd, const struct sockaddr *addr, socklen_t len);
 	ssize_t (*send)(int fd, const void *buf, size_t len, int flags);
