@@ -205,8 +205,7 @@ static int send_file(const struct peer *peer, const struct source *source)
 		transfer_abandon();
 		return -1;
 	}
-	transfer_finish(&t);
-	return 0;
+	return transfer_finish(&t);
 }
 
 int run_client(void)

@@ -146,7 +146,7 @@ void transfer_add(struct transfer *t, const uint8_t *data, size_t len)
 	}
 }
 
-void transfer_finish(struct transfer *t)
+int transfer_finish(struct transfer *t)
 {
 	uint64_t elapsed_ns = now_ns() - t->start_ns;
 	uint8_t digest[SHA256_DIGEST_SIZE];
@@ -158,7 +158,11 @@ void transfer_finish(struct transfer *t)
 	for (size_t i = 0; i < sizeof(digest); i++)
 		printf("%02x", digest[i]);
 	putchar('\n');
-	fflush(stdout);
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	warnx("standard output: results not written");
+	clearerr(stdout); /* the next file's may be */
+	return -1;
 }
 
 void transfer_abandon(void)

@@ -32,7 +32,7 @@ struct file {
 struct session {
 	struct peer peer;
 	struct file file;
-	unsigned int received, failed; /* files */
+	unsigned int received, failed; /* files; one whose result could not be printed is both */
 };
 
 /* Files -------------------------------------------------------------------------------------- */
@@ -149,6 +149,13 @@ static void file_failed(struct session *s, const char *name, int status)
 	s->failed++;
 }
 
+static void file_arrived(struct session *s, struct transfer *t)
+{
+	s->received++;
+	if (transfer_finish(t)) /* the client need not care, this program's user does */
+		s->failed++;
+}
+
 static int refuse(struct session *s, const struct copy_header *request, int status)
 {
 	file_failed(s, "request", status);
@@ -224,8 +231,7 @@ static int serve_write(struct session *s, const struct copy_header *request)
 	if (status == 0)
 		status = file_keep(&s->file);
 	if (status == 0) {
-		transfer_finish(&t);
-		s->received++;
+		file_arrived(s, &t);
 		return answer(s, request, 0);
 	}
 
@@ -249,12 +255,10 @@ static int serve_close(struct session *s, const struct copy_header *request)
 		return answer(s, request, 0);
 	transfer_begin(&t, s->file.name, 0);
 	status = file_keep(&s->file);
-	if (status) {
+	if (status)
 		file_failed(s, s->file.name, status);
-	} else {
-		transfer_finish(&t);
-		s->received++;
-	}
+	else
+		file_arrived(s, &t);
 	return answer(s, request, status);
 }
 

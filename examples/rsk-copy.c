@@ -147,6 +147,7 @@ int main(int argc, char **argv)
 
 	parse_command_line(argc, argv);
 	catch_signals();
+	signal(SIGPIPE, SIG_IGN); /* a reader of the results that left is no reason to stop */
 	status = opt.source ? run_client() : run_server();
 	if (interrupted) { /* end as the signal asked, so that the shell knows */
 		signal(interrupted, SIG_DFL);

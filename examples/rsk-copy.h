@@ -99,7 +99,7 @@ struct transfer {
 
 void transfer_begin(struct transfer *t, const char *name, uint64_t size);
 void transfer_add(struct transfer *t, const uint8_t *data, size_t len);
-void transfer_finish(struct transfer *t); /* prints the result */
+int transfer_finish(struct transfer *t); /* prints the result; -1 if that could not be written */
 void transfer_abandon(void);
 
 /* Size of the pieces in which files are read, sent, received and written. */

@@ -11,6 +11,7 @@
 #include <err.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +199,7 @@ static void allow_descriptors(void)
 int main(int argc, char **argv)
 {
 	parse_command_line(argc, argv);
+	signal(SIGPIPE, SIG_IGN); /* results that nobody takes fail to be written instead */
 	allow_descriptors();
 	if (!ev_default_loop(EVFLAG_AUTO))
 		errx(EXIT_RUN_FAILED, "libev finds no way to wait for descriptors");
