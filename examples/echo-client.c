@@ -281,24 +281,25 @@ int drive(void)
 	struct addrinfo *list = resolve(opt.server, opt.port, opt.ai_flags, opt.family);
 	ev_signal signals[2];
 
-	if (!list || make_room())
-		return EXIT_RUN_FAILED;
 	to = list;
 	ev_signal_init(&signals[0], interrupt, SIGINT);
 	ev_signal_init(&signals[1], interrupt, SIGTERM);
 	ev_signal_start(EV_DEFAULT_ &signals[0]);
 	ev_signal_start(EV_DEFAULT_ &signals[1]);
+	if (!list || make_room())
+		failed = true;
 	connect_some();
 	if (!failed)
 		ev_run(EV_DEFAULT_ 0);
 
-	if (report_trips(peer, start_ns ? now_ns() - start_ns : 0, !failed))
+	if (report_trips(peer, connected, start_ns ? now_ns() - start_ns : 0, !failed))
 		failed = true;
 	for (unsigned i = 0; i < opened; i++) {
 		if (connections[i].io.fd >= 0)
 			opt.net->close(connections[i].io.fd);
 	}
-	freeaddrinfo(list);
+	if (list)
+		freeaddrinfo(list);
 	free(connections);
 	free(pattern);
 	free(echo);

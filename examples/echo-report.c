@@ -72,7 +72,7 @@ static int print_document(json_t *doc)
 	return ret;
 }
 
-static json_t *trips_document(const char *peer, double seconds, bool completed)
+static json_t *trips_document(const char *peer, unsigned connected, double seconds, bool completed)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:f, s:f, s:{s:f, s:f, s:f, s:f, s:f, s:f}}",
 			 "program", "rsk-echo",
@@ -81,11 +81,11 @@ static json_t *trips_document(const char *peer, double seconds, bool completed)
 			 "peer", peer,
 			 "transport", opt.net->name,
 			 "completed", completed,
-			 "connections", (json_int_t)opt.connections,
+			 "connections", (json_int_t)connected,
 			 "message_bytes", (json_int_t)opt.size,
 			 "round_trips", (json_int_t)trips,
 			 "seconds", seconds,
-			 "round_trips_per_second", (double)trips / seconds,
+			 "round_trips_per_second", seconds > 0 ? (double)trips / seconds : 0.0,
 			 "microseconds",
 			 "mean", trips ? (double)sum_ns / 1e3 / (double)trips : 0.0,
 			 "p50", percentile(0.5),
@@ -112,13 +112,13 @@ static int written(int ret)
 	return -1;
 }
 
-int report_trips(const char *peer, uint64_t elapsed_ns, bool completed)
+int report_trips(const char *peer, unsigned connected, uint64_t elapsed_ns, bool completed)
 {
-	double seconds = elapsed_ns ? (double)elapsed_ns / 1e9 : 1;
+	double seconds = (double)elapsed_ns / 1e9;
 	int ret = 0;
 
 	if (opt.json)
-		ret = print_document(trips_document(peer, seconds, completed));
+		ret = print_document(trips_document(peer, connected, seconds, completed));
 	else if (trips)
 		print_trips(seconds);
 	return written(ret);

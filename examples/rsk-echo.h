@@ -47,7 +47,7 @@ int drive(void);
 /* What a client measures: how long round trips take. */
 void count_trip(uint64_t ns);
 /* What the clients, or the server, did. Returns -1 if it could not be written. */
-int report_trips(const char *peer, uint64_t elapsed_ns, bool completed);
+int report_trips(const char *peer, unsigned connected, uint64_t elapsed_ns, bool completed);
 int report_service(uint64_t served, uint64_t bytes);
 
 #endif
