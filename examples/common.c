@@ -78,16 +78,23 @@ void say_where(int fd, int (*name_of)(int fd, struct sockaddr *addr, socklen_t *
 	socklen_t len = sizeof(addr);
 	char text[ADDRESS_TEXT_MAX];
 
-	(void)name_of(fd, (struct sockaddr *)&addr, &len); /* else it is unknown, and serves all the same */
+	(void)name_of(fd, (struct sockaddr *)&addr, &len); /* a name that is unknown stops nobody */
 	warnx("waiting on %s", address_text((struct sockaddr *)&addr, len, text));
 }
 
-static const char *advice(int error)
+/* What to do; @why is the library's text, and @fd is -1 if there was no socket to be had. */
+static const char *advice(int error, const char *why, int fd)
 {
 	switch (error) {
 	case ECONNREFUSED:
+		if (strstr(why, "refused by the listener")) /* errno does not tell the two apart */
+			return "there is a server, but it takes no more clients now, or speaks another "
+			       "protocol: its own messages may say why";
 		return "start the server first, with the same port (-p)";
 	case ENODEV:
+		if (fd < 0)
+			return "there is no RDMA device (see 'rdma link'), or the kernel module rdma_ucm "
+			       "is not loaded; 'rsk-run PROGRAM' uses software verbs then";
 		return "use an address of an RDMA device, 127.0.0.1 is on none: see 'rdma link' "
 		       "and 'ip address'; is the kernel module rdma_ucm loaded?";
 	case EADDRINUSE:
@@ -114,6 +121,7 @@ static const char *advice(int error)
 void complain(int fd, const char *context, const char *doing, const char *peer)
 {
 	int error = errno;
+	const char *todo;
 	char why[256] = "";
 
 	/* The library's text names the call, the peer and the cause. It has none for a socket that
@@ -121,8 +129,9 @@ void complain(int fd, const char *context, const char *doing, const char *peer)
 	if (fd < 0 || rsk_error(fd, why, sizeof(why)) || !*why)
 		snprintf(why, sizeof(why), "%s %s: %s", doing, peer, strerror(error));
 	warnx("%s%s%s", context ? context : "", context ? ": " : "", why);
-	if (advice(error))
-		warnx("%s", advice(error));
+	todo = advice(error, why, fd);
+	if (todo)
+		warnx("%s", todo);
 }
 
 uint64_t now_ns(void)
