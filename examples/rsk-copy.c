@@ -44,6 +44,16 @@ static void __attribute__((noreturn)) reject(const char *text)
 	bad_usage();
 }
 
+#define IPV6_HINT "write IPv6 addresses as [ADDRESS] or [ADDRESS]:NAME"
+
+/* Where such an address ends and a name begins, nobody can tell. */
+static bool starts_with_ipv6(const char *target)
+{
+	const char *gap = strstr(target, "::");
+
+	return gap && strspn(target, "0123456789abcdefABCDEF:") >= (size_t)(gap - target) + 2;
+}
+
 /* Cut HOST[:NAME] or [ADDRESS][:NAME] in two; without a NAME it is that of the source. */
 static void parse_target(char *target)
 {
@@ -54,9 +64,11 @@ static void parse_target(char *target)
 		opt.host = target + 1;
 		end = strchr(target, ']');
 		if (!end || (end[1] && end[1] != ':'))
-			reject("write IPv6 addresses as [ADDRESS] or [ADDRESS]:NAME");
+			reject(IPV6_HINT);
 		*end++ = '\0';
 	} else {
+		if (starts_with_ipv6(target))
+			reject(IPV6_HINT);
 		end = target + strcspn(target, ":");
 	}
 	opt.destination = opt.source;
