@@ -275,6 +275,7 @@ static void open_stream(struct rsk_sock *sk, const struct rsk_hello *peer)
 	note_local_addr(sk);
 	rsk_lock(&sk->lock);
 	rsk_stream_open(sk, peer);
+	rsk_sock_wake(sk);
 	rsk_unlock(&sk->lock);
 }
 
@@ -381,6 +382,7 @@ static int peer_left(struct rsk_sock *sk, const struct news *news)
 		if (sk->state == RSK_CONNECTED)
 			sk->state = RSK_ENDED;
 		rsk_qp_set_error(&sk->qp);
+		rsk_sock_wake(sk);
 	}
 	rsk_unlock(&sk->lock);
 	rsk_cm_hang_up(sk);
@@ -440,10 +442,6 @@ static void dispatch(struct rsk_sock *sk, enum rsk_cm_event event, const struct 
 	}
 	if (ret)
 		rsk_timer_stop(&sk->cm.limit);
-	rsk_lock(&sk->lock);
-	if (sk->state >= RSK_CONNECTED)
-		rsk_sock_wake(sk);
-	rsk_unlock(&sk->lock);
 }
 
 void rsk_cm_admit(struct rsk_sock *child)

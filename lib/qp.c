@@ -624,9 +624,12 @@ int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking)
 void rsk_qp_nudge(struct rsk_qp *qp)
 {
 	/* Armed first. With all entries in use there are completions to come anyway. */
-	if (rsk_qp_arm(qp, RSK_CQ_TX) >= 0 && qp->ctrl_in_flight < RSK_QP_CTRL &&
-	    !post_nothing(qp, ctrl_wr_id))
+	if (rsk_qp_arm(qp, RSK_CQ_TX) >= 0 && qp->ctrl_in_flight >= RSK_QP_CTRL)
+		return;
+	if (!post_nothing(qp, ctrl_wr_id))
 		qp->ctrl_in_flight++;
+	else
+		rsk_qp_set_error(qp); /* flushed receives wake it, and the connection is lost */
 }
 
 void rsk_qp_drain(struct rsk_qp *qp, bool readable)
