@@ -125,11 +125,11 @@ struct rsk_sock {
 	bool bound;                  /* setup_lock */
 	bool connect_untold;         /* no rsk_connect() has said yet how it went */
 	bool opened;                 /* was connected once */
-	/* As bits, for most calls ask for several of them together: */
-	bool closed : 1;             /* rsk_close() was called: everybody out */
-	bool shut_rd : 1, shut_wr : 1; /* our own shutdowns */
-	bool shut_by_peer : 1;       /* its stream has ended */
-	bool left_by_peer : 1;       /* DISCONNECT: it takes nothing any more, either */
+	/* As bits, for most calls ask for several of them together, which gcc does in one test unless they are bool: */
+	unsigned closed : 1;         /* rsk_close() was called: everybody out */
+	unsigned shut_rd : 1, shut_wr : 1; /* our own shutdowns */
+	unsigned shut_by_peer : 1;   /* its stream has ended */
+	unsigned left_by_peer : 1;   /* DISCONNECT: it takes nothing any more, either */
 	int pending_error;           /* for SO_ERROR and the next call; positive errno */
 	int failure;                 /* why the state is RSK_FAILED; positive errno */
 	char error_text[200];        /* the same in words */
