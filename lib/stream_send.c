@@ -282,6 +282,15 @@ static __attribute__((noinline)) void watch_sent(struct rsk_sock *sk)
 	rsk_unlock(&sk->lock);
 }
 
+/* The end of a call that has sent. */
+static inline ssize_t finish(struct rsk_sock *sk, const struct rsk_cursor *from, int ret)
+{
+	if (__atomic_load_n(&sk->options.user_timeout, __ATOMIC_RELAXED))
+		watch_sent(sk);
+	rsk_sock_give_turn(sk, &sk->tx.lock);
+	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
+}
+
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
 	uint32_t max = from->total < RSK_HOLD_MAX ? RSK_HOLD_MAX : FIRST_MESSAGE;
@@ -300,10 +309,7 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
-	if (__atomic_load_n(&sk->options.user_timeout, __ATOMIC_RELAXED))
-		watch_sent(sk);
-	rsk_sock_give_turn(sk, &sk->tx.lock);
-	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
+	return finish(sk, from, ret);
 }
 
 /* Writes a piece of at most @max bytes to the mapping at @offset. 0 or -errno. */
@@ -347,6 +353,5 @@ ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t 
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}
-	rsk_sock_give_turn(sk, &sk->tx.lock);
-	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
+	return finish(sk, from, ret);
 }
