@@ -14,6 +14,7 @@
 
 #include <rsk/rsk.h>
 
+#include "cork.h"
 #include "keepalive.h"
 #include "knobs.h"
 #include "sock.h"
@@ -91,9 +92,9 @@ static const struct option options[] = {
 	{ IPPROTO_IP, IP_TOS, TOS, ALWAYS, AT(tos), INT_MIN, INT_MAX, NULL },
 	{ IPPROTO_IPV6, IPV6_TCLASS, TOS, ALWAYS, AT(tos), -1, 255, NULL },
 	{ IPPROTO_IPV6, IPV6_V6ONLY, BOOL, BOUND, AT(v6only), 0, 0, NULL },
-	{ IPPROTO_TCP, TCP_NODELAY, BOOL, ALWAYS, AT(nodelay), 0, 0, NULL },
+	{ IPPROTO_TCP, TCP_NODELAY, BOOL, ALWAYS, AT(nodelay), 0, 0, rsk_cork_nodelay_changed },
 	{ IPPROTO_TCP, TCP_MAXSEG, HINT, ALWAYS, 0, 88, 32767, NULL },
-	{ IPPROTO_TCP, TCP_CORK, BOOL, ALWAYS, AT(cork), 0, 0, NULL },
+	{ IPPROTO_TCP, TCP_CORK, BOOL, ALWAYS, AT(cork), 0, 0, rsk_cork_changed },
 	{ IPPROTO_TCP, TCP_QUICKACK, BOOL, ALWAYS, AT(quickack), 0, 0, NULL },
 	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, NUMBER, ALWAYS, AT(defer_accept), 0, INT_MAX, NULL },
 	{ IPPROTO_TCP, TCP_KEEPIDLE, NUMBER, ALWAYS, AT(keepidle), 1, 32767, rsk_keepalive_restart },

@@ -27,8 +27,8 @@ struct rsk_options {
 	int sndbuf;                  /* bytes */
 	int rcvbuf;                  /* bytes; 0: segments start small and grow */
 	int rcvlowat;                /* bytes */
-	int reuseaddr, v6only, keepalive, oobinline, nodelay;
-	int broadcast, priority, cork, quickack, defer_accept; /* kept, without an effect */
+	int reuseaddr, v6only, keepalive, nodelay, cork;
+	int oobinline, broadcast, priority, quickack, defer_accept; /* kept, without an effect */
 	int tos;                     /* of connections that this socket makes */
 	int keepidle, keepintvl;     /* s */
 	int keepcnt;                 /* probes */

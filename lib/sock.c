@@ -53,6 +53,7 @@ struct rsk_sock *rsk_sock_new(int domain)
 	sk->close_work.fn = run_close;
 	sk->hang_up_work.fn = run_hang_up;
 	rsk_keepalive_init(&sk->keepalive);
+	rsk_cork_init(&sk->cork);
 	pthread_mutex_init(&sk->setup_lock, NULL);
 	return sk;
 }

@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "cm.h"
+#include "cork.h"
 #include "credit.h"
 #include "hold.h"
 #include "iomap.h"
@@ -37,11 +38,12 @@
 #include "ready.h"
 #include "ring.h"
 
-/* Control messages that are to be sent, besides segments and credits that are due by themselves. */
+/* What is to be sent without a call that waits for it, besides segments and credits that are due by themselves. */
 enum rsk_due {
 	RSK_DUE_CREDITS = 1,         /* credits, however few */
 	RSK_DUE_MAPS = 2,            /* the end of a mapping */
 	RSK_DUE_END = 4,             /* SHUTDOWN or DISCONNECT */
+	RSK_DUE_HELD = 8,            /* data that waits for room: see cork.h */
 };
 
 struct rsk_tx {
@@ -56,6 +58,8 @@ struct rsk_tx {
 	bool swap;                   /* the peer has the other byte order */
 	bool end_sent;               /* SHUTDOWN or DISCONNECT was sent */
 	unsigned due;                /* enum rsk_due, as bits */
+	int joins;                   /* MSG_MORE: sends without that flag must look at cork.h, too; else 0. Changed
+				      * under the state lock, read without */
 };
 
 /* Where the application reads next. */
@@ -87,6 +91,10 @@ enum {
 	RSK_SEND_USEFUL = 2048,      /* POLLOUT promises room for this much, as upstream */
 };
 
+enum {
+	RSK_TURNED_PUSH = 1 << 14,   /* none of poll(2)'s bits */
+};
+
 /* Who is told what arrives, whoever takes it in: a member of an epoll instance, or a watch. It never loses
  * anything: the CQ stays armed, and the descriptor becomes readable, for what nobody takes in. */
 struct rsk_observer {
@@ -106,7 +114,8 @@ struct rsk_sock {
 	atomic_uint refs;
 	int domain;
 	atomic_bool nonblock;
-	_Atomic(short) turned_away;  /* POLLIN, POLLOUT: a call that must not wait met one that had the turn */
+	_Atomic(short) turned_away;  /* POLLIN, POLLOUT: a call that must not wait met one that had the turn;
+				      * RSK_TURNED_PUSH: somebody who would have sent what is held */
 
 	pthread_mutex_t setup_lock;  /* one bind, listen or connect at a time; outermost */
 
@@ -149,6 +158,7 @@ struct rsk_sock {
 	struct rsk_io channel_io;    /* waits for the peer to begin, and when closed */
 	struct rsk_timer drain_limit;
 	struct rsk_keepalive keepalive;
+	struct rsk_cork cork;        /* for the most part not the engine's: see there */
 	bool gone;                   /* nothing is left of the connection; closing_lock of sock.c */
 };
 

@@ -106,6 +106,7 @@ void rsk_stream_destroy(struct rsk_sock *sk)
 	rsk_io_stop(&sk->channel_io);
 	rsk_timer_stop(&sk->hold_limit);
 	rsk_keepalive_stop(&sk->keepalive);
+	rsk_cork_stop(&sk->cork);
 	if (sk->tx.chunk)
 		rsk_pool_return(sk->qp.dev, sk->tx.chunk);
 	sk->tx.chunk = NULL;
@@ -135,6 +136,7 @@ void rsk_stream_open(struct rsk_sock *sk, const struct rsk_hello *peer)
 	(void)rsk_sock_set_nonblock(sk, atomic_load(&sk->nonblock));
 	rsk_stream_send_control(sk);
 	rsk_keepalive_restart(sk);
+	rsk_cork_open(sk);
 }
 
 /* On iWARP segments and credits for the peer wait until it has begun. It may need them before the application
@@ -236,7 +238,7 @@ static bool segment_due(const struct rsk_sock *sk)
 	return sk->rx.credit.advertised != sk->rx.ready && !sk->shut_by_peer;
 }
 
-static bool control_due(const struct rsk_sock *sk)
+static inline bool control_due(const struct rsk_sock *sk)
 {
 	return segment_due(sk) || rsk_rx_credit_due(&sk->rx.credit) || sk->tx.due;
 }
@@ -261,11 +263,13 @@ void rsk_stream_send_control(struct rsk_sock *sk)
 			send_credits(sk);
 		else if (sk->tx.due & RSK_DUE_MAPS && rsk_maps_tell_end(sk))
 			continue;
-		else if (sk->tx.due & RSK_DUE_END)
+		else if (sk->tx.due & RSK_DUE_END && !sk->cork.held)
 			send_end(sk);
 		else
-			return;
+			break;
 	}
+	if (sk->tx.due & RSK_DUE_HELD)
+		rsk_cork_retry(sk);
 }
 
 /* Messages from the peer: one handler for each operation */
@@ -502,6 +506,8 @@ void rsk_stream_shutdown(struct rsk_sock *sk, int how)
 
 	/* A sender that is at it posts what it has accepted, sees shut_wr and leaves. */
 	rsk_lock(&sk->tx.lock);
+	if (how != SHUT_RD)
+		rsk_cork_flush(sk);
 	rsk_lock(&sk->lock);
 	rsk_stream_progress(sk);
 	/* Once for this direction, and once more when the other is given up, too. */
@@ -522,15 +528,17 @@ bool rsk_stream_drained(struct rsk_sock *sk)
 static int unconfirmed(struct rsk_sock *sk, bool may_mark)
 {
 	struct rsk_qp *qp = &sk->qp;
+	uint32_t held;
 
 	rsk_stream_progress(sk);
 	if (sk->state != RSK_CONNECTED && sk->state != RSK_ENDED)
 		return 0;
+	held = sk->cork.held;
 	if (!rsk_qp_data_in_flight(qp))
-		return 0;
+		return (int)held;
 	if (may_mark && !rsk_qp_completion_due(qp))
 		sent(sk, rsk_qp_mark(qp), "a mark");
-	return (int)(rsk_ring_used(&sk->tx.ring) + rsk_qp_data_in_flight(qp) * qp->max_inline);
+	return (int)(held + rsk_ring_used(&sk->tx.ring) + rsk_qp_data_in_flight(qp) * qp->max_inline);
 }
 
 int rsk_stream_unconfirmed(struct rsk_sock *sk)

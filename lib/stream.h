@@ -66,6 +66,14 @@ int rsk_stream_check_send(const struct rsk_sock *sk);
  * only their number is known. Under no lock. */
 int rsk_stream_unconfirmed(struct rsk_sock *sk);
 
+/* For cork.h, with tx.lock held. All return 0 or -errno. Waits, as the call whose @flags these are, until there
+ * is room to send; *deadline is set by the first wait of a call. */
+int rsk_stream_await_room(struct rsk_sock *sk, int flags, int64_t *deadline);
+/* Sends it all, or what has room if the call must not wait: from->done tells. */
+int rsk_stream_send_all(struct rsk_sock *sk, struct rsk_cursor *from, int flags, int64_t *deadline);
+/* The same without waiting, for nobody's call, and also when our own end is due. */
+int rsk_stream_send_now(struct rsk_sock *sk, struct rsk_cursor *from);
+
 /* @from and @to are not empty. */
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags);
 /* To the peer's mapping at @offset; see iomap.h. */

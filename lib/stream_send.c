@@ -249,16 +249,12 @@ static inline uint32_t piece_of(const struct rsk_cursor *from, uint32_t max)
 	return left < max ? (uint32_t)left : max;
 }
 
-/* Sends one message of at most @max bytes. 0 or -errno. */
-static inline int send_message(struct rsk_sock *sk, struct rsk_cursor *from, uint32_t max, int flags,
-			       int64_t *deadline)
+/* Sends a message of @len bytes, for which there is room. State lock held on entry, not on return. */
+static inline int send_message(struct rsk_sock *sk, struct rsk_cursor *from, int64_t len)
 {
-	int64_t len = take_room(sk, MESSAGE, piece_of(from, max), flags, deadline);
 	struct rsk_entry to;
 	int ret;
 
-	if (len < 0)
-		return (int)len;
 	if (fits_inline(sk, (uint32_t)len)) {
 		to = rsk_tx_credit_take(&sk->tx.credit, (uint32_t)len);
 		ret = send_inline(sk, MESSAGE, from, &to);
@@ -272,6 +268,75 @@ static inline int send_message(struct rsk_sock *sk, struct rsk_cursor *from, uin
 		ret = send_copied(sk, MESSAGE, from, &to);
 	}
 	return ret ? post_failed(sk, from, len, -ret) : 0;
+}
+
+/* Sends it all. Few large messages cost the least, but while the first is copied the wire is idle: it is small,
+ * and each next one twice as large. Not so with what the peer should see as one record: see hold.h. */
+static inline int send_all(struct rsk_sock *sk, struct rsk_cursor *from, int flags, int64_t *deadline)
+{
+	uint32_t max = from->total < RSK_HOLD_MAX ? RSK_HOLD_MAX : FIRST_MESSAGE;
+	int64_t len;
+	int ret;
+
+	while (from->done != from->total) {
+		len = take_room(sk, MESSAGE, piece_of(from, max), flags, deadline);
+		if (len < 0)
+			return (int)len;
+		ret = send_message(sk, from, len);
+		if (ret)
+			return ret;
+		if (max < WIRE_DATA_MAX)
+			max *= 2;
+	}
+	return 0;
+}
+
+int rsk_stream_send_all(struct rsk_sock *sk, struct rsk_cursor *from, int flags, int64_t *deadline)
+{
+	return send_all(sk, from, flags, deadline);
+}
+
+int rsk_stream_await_room(struct rsk_sock *sk, int flags, int64_t *deadline)
+{
+	int64_t room = take_room(sk, MESSAGE, 1, flags, deadline);
+
+	if (room < 0)
+		return (int)room;
+	rsk_unlock(&sk->lock);
+	return 0;
+}
+
+/* How much can be sent now, though the application may have shut down or closed. With the state lock held, or
+ * -errno without. */
+static int64_t take_room_now(struct rsk_sock *sk, uint32_t want)
+{
+	bool over;
+	uint32_t room;
+
+	rsk_lock(&sk->lock);
+	rsk_stream_progress(sk);
+	over = sk->state != RSK_CONNECTED || sk->left_by_peer;
+	room = over ? 0 : rsk_tx_room(sk, want);
+	if (room)
+		return room;
+	rsk_unlock(&sk->lock);
+	return over ? -EPIPE : -EAGAIN;
+}
+
+int rsk_stream_send_now(struct rsk_sock *sk, struct rsk_cursor *from)
+{
+	int64_t len;
+	int ret;
+
+	while (from->done != from->total) {
+		len = take_room_now(sk, piece_of(from, WIRE_DATA_MAX));
+		if (len < 0)
+			return (int)len;
+		ret = send_message(sk, from, len);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 /* TCP_USER_TIMEOUT: from now on the peer must confirm what was sent. */
@@ -291,24 +356,25 @@ static inline ssize_t finish(struct rsk_sock *sk, const struct rsk_cursor *from,
 	return from->done ? (ssize_t)from->done : rsk_sock_report(sk, ret);
 }
 
+/* Must this send look at cork.h? */
+static inline bool joins(const struct rsk_sock *sk, int flags)
+{
+	flags |= __atomic_load_n(&sk->tx.joins, __ATOMIC_RELAXED);
+	return __builtin_expect(flags & MSG_MORE, 0);
+}
+
 ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 {
-	uint32_t max = from->total < RSK_HOLD_MAX ? RSK_HOLD_MAX : FIRST_MESSAGE;
 	int64_t deadline = 0;
 	int ret;
 
 	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
 	if (ret)
 		return ret;
-	/* Few large messages cost the least, but while the first is copied the wire is idle: it is small,
-	 * and each next one twice as large. Not so with what the peer should see as one record: see hold.h. */
-	while (from->done != from->total) {
-		ret = send_message(sk, from, max, flags, &deadline);
-		if (ret)
-			break;
-		if (max < WIRE_DATA_MAX)
-			max *= 2;
-	}
+	if (joins(sk, flags))
+		ret = rsk_cork_join(sk, from, flags, &deadline);
+	if (!ret)
+		ret = send_all(sk, from, flags, &deadline);
 	return finish(sk, from, ret);
 }
 
@@ -346,10 +412,10 @@ ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t 
 	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
 	if (ret)
 		return ret;
-	while (from->done != from->total) {
+	/* What was sent before arrives before. */
+	ret = rsk_cork_send(sk, flags, &deadline);
+	while (!ret && from->done != from->total) {
 		ret = write_piece(sk, from, max, offset + from->done, flags, &deadline);
-		if (ret)
-			break;
 		if (max < WIRE_DATA_MAX)
 			max *= 2;
 	}

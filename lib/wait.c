@@ -276,6 +276,9 @@ void rsk_sock_turn_over(struct rsk_sock *sk)
 {
 	short events = atomic_exchange(&sk->turned_away, 0);
 
+	if (events & RSK_TURNED_PUSH)
+		rsk_cork_push(sk);
+	events &= POLLIN | POLLOUT;
 	if (!events)
 		return;
 	rsk_lock(&sk->lock);

@@ -191,8 +191,12 @@ int rsk_close(int fd);
  * rsk_send - send bytes.
  * @buf:   not kept: may be reused on return
  * @len:   bytes; 0 returns 0 and sends nothing
- * @flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint); MSG_EOR, MSG_CONFIRM and MSG_DONTROUTE mean
+ * @flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE; MSG_EOR, MSG_CONFIRM and MSG_DONTROUTE mean
  *         nothing; others fail with EOPNOTSUPP
+ *
+ * With MSG_MORE, or while TCP_CORK is set, less than 4 KiB is accepted and held back, to go in one message with
+ * what follows. It goes when a send has no MSG_MORE and TCP_CORK is not set, when 4 KiB are there, when TCP_CORK
+ * is cleared or TCP_NODELAY set, before a rsk_iowrite(), rsk_shutdown() or rsk_close(), and after 200 ms.
  *
  * Returns the bytes accepted: all of them when blocking (fewer only if a signal, a time limit or a
  * failure came in between), as many as there was room for otherwise. Or -1 with errno:
@@ -206,7 +210,7 @@ int rsk_close(int fd);
  *   EIO         the device failed
  *   ENOMEM      no memory could be registered for sending (see ulimit -l)
  *   EINTR       a signal came first
- * Source: POSIX send(); rsocket protocol, data path.
+ * Source: POSIX send(); send(2), tcp(7); rsocket protocol, data path.
  */
 ssize_t rsk_send(int fd, const void *buf, size_t len, int flags);
 
@@ -328,9 +332,10 @@ int rsk_iounmap(int fd, void *buf, size_t len);
  * @buf:    not kept: may be reused on return
  * @count:  bytes; 0 returns 0 and does nothing
  * @offset: where, as the peer named it; the bytes may lie in several mappings
- * @flags:  MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE (a hint); others fail with EOPNOTSUPP
+ * @flags:  as rsk_send()'s; MSG_MORE means nothing
  *
- * The peer's program is not told. What is sent afterwards arrives after these bytes. Returns the bytes
+ * The peer's program is not told. What was sent before arrives before these bytes, what is sent afterwards after
+ * them. Returns the bytes
  * accepted: all of them when blocking, fewer if the mappings end before, or for the reasons that
  * rsk_send() has. Or -1 with errno:
  *   EINVAL  @offset is negative
@@ -488,7 +493,10 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
  *                SO_SNDTIMEO     struct timeval    limit of a blocking send or connect, 0 none
  *                SO_LINGER       struct linger     see rsk_close()
  *                SO_KEEPALIVE    int               ask an idle peer whether it is there
- *   IPPROTO_TCP  TCP_KEEPIDLE    int, s            when it has been idle for so long: 1 .. 32767
+ *   IPPROTO_TCP  TCP_CORK        int               small sends are joined: see rsk_send()
+ *                TCP_NODELAY     int               set to 1, it sends what is held back, also while TCP_CORK is
+ *                                                  set. A send that is not to be joined leaves at once anyway
+ *                TCP_KEEPIDLE    int, s            when it has been idle for so long: 1 .. 32767
  *                TCP_KEEPINTVL   int, s            it is gone when it has not answered for the product of
  *                TCP_KEEPCNT     int, probes       these two (1 .. 32767, 1 .. 127): ETIMEDOUT. The adapter
  *                                                  repeats the question by itself, so one is sent
@@ -500,9 +508,8 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
  *                IPV6_V6ONLY     int               before binding
  *   SOL_RDMA     RDMA_*          see above         before connecting or listening
  *
- * Kept, without an effect: SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_NODELAY and TCP_CORK (a send always
- * leaves at once), TCP_QUICKACK, TCP_DEFER_ACCEPT. TCP_MAXSEG takes 88 .. 32767 and changes nothing.
- * TCP_CONGESTION is "rdma". SO_REUSEPORT, SO_DONTROUTE, SO_DEBUG (0) and SO_SNDLOWAT (1) can be set
+ * Kept, without an effect: SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_QUICKACK, TCP_DEFER_ACCEPT. TCP_MAXSEG
+ * takes 88 .. 32767 and changes nothing. TCP_CONGESTION is "rdma". SO_REUSEPORT, SO_DONTROUTE, SO_DEBUG (0) and SO_SNDLOWAT (1) can be set
  * only to what they are. Keepalive and buffers have defaults that a site sets: rsk-config(5).
  *
  * Returns 0, or -1 with errno:
@@ -542,7 +549,7 @@ int rsk_fcntl(int fd, int cmd, ... /* int arg */);
  * @request: and what the int behind its argument is
  *   FIONREAD, SIOCINQ  out: bytes that can be received now
  *   SIOCOUTQ, TIOCOUTQ out: bytes sent that the peer's adapter has not confirmed, at most (a small message
- *                      counts as the largest inline send); 0 when all was confirmed
+ *                      counts as the largest inline send), and those held back; 0 when all was confirmed
  *   FIONBIO            in: O_NONBLOCK on or off
  *   SIOCATMARK         out: 0, as there is no out-of-band data
  *   FIOCLEX, FIONCLEX  no argument: FD_CLOEXEC on or off

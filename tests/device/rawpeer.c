@@ -6,16 +6,16 @@
 #include <stdlib.h>
 
 /* The peer's memory: its target list, then the segment it offers, then what it sends. */
-#define MEMORY_BYTES 16384
+#define MEMORY_BYTES 32768
 #define LIST_OFFSET 0
 #define LIST_ENTRIES 2
 #define ENTRY_BYTES 16
 #define MAPPING_BYTES 24
-#define SEGMENT_OFFSET 2048
-#define SEGMENT_BYTES 2048
 #define SCRATCH_OFFSET 4096
 #define MAPPED_OFFSET 8192
 #define ARRIVAL_OFFSET 12288
+#define SEGMENT_OFFSET 16384
+#define SEGMENT_BYTES 16384
 
 #define RESOLVE_MS 10000
 
@@ -90,7 +90,7 @@ bool device_is_iwarp(void)
 static void post_receive(struct raw *r, int number)
 {
 	struct ibv_sge sge = { (uintptr_t)r->memory + ARRIVAL_OFFSET + 4 * (size_t)number, 4, r->mr->lkey };
-	struct ibv_recv_wr *bad, wr = { .sg_list = &sge, .num_sge = r->iwarp ? 1 : 0 };
+	struct ibv_recv_wr *bad, wr = { .wr_id = number, .sg_list = &sge, .num_sge = r->iwarp ? 1 : 0 };
 
 	ck_assert_int_eq(ibv_post_recv(r->id->qp, &wr, &bad), 0);
 }
@@ -204,6 +204,17 @@ void raw_accept(struct raw *r, const struct flaw *flaw)
 	param.responder_resources = r->responder_resources;
 	param.initiator_depth = r->initiator_depth;
 	ck_assert_int_eq(rdma_accept(r->id, &param), 0);
+}
+
+int raw_connection(struct raw *r, const struct option *options, const struct flaw *flaw)
+{
+	struct address there = raw_listen(r);
+	int fd = connect_begun(&there, options);
+
+	raw_take_request(r);
+	raw_accept(r, flaw);
+	connect_finished(fd);
+	return fd;
 }
 
 void raw_reject(struct raw *r)
@@ -352,20 +363,46 @@ const uint8_t *raw_entry(struct raw *r, int index)
 	return (const uint8_t *)entry;
 }
 
-/* Completions of receives are of no interest. */
-void raw_sync(struct raw *r)
+/* The next completion. */
+static struct ibv_wc wait_for_completion(struct raw *r, const char *what)
 {
 	uint64_t limit = now_ms() + LIMIT_MS;
 	struct ibv_wc wc;
+	int n;
 
-	while (r->posted) {
-		int n = ibv_poll_cq(r->cq, 1, &wc);
-
-		ck_assert_int_ge(n, 0);
-		ck_assert_msg(n || now_ms() < limit, "what was posted is not taken");
-		if (n && !(wc.opcode & IBV_WC_RECV))
-			r->posted--;
-		else if (!n)
-			poll(NULL, 0, 1);
+	while (!(n = ibv_poll_cq(r->cq, 1, &wc))) {
+		ck_assert_msg(now_ms() < limit, "%s", what);
+		poll(NULL, 0, 1);
 	}
+	ck_assert_int_eq(n, 1);
+	if (!(wc.opcode & IBV_WC_RECV))
+		r->posted--;
+	return wc;
+}
+
+/* Completions of receives are of no interest. */
+void raw_sync(struct raw *r)
+{
+	while (r->posted)
+		wait_for_completion(r, "what was posted is not taken");
+}
+
+uint32_t raw_message(struct raw *r)
+{
+	struct ibv_wc wc;
+	uint32_t message;
+
+	do
+		wc = wait_for_completion(r, "no message comes");
+	while (!(wc.opcode & IBV_WC_RECV));
+	ck_assert_msg(wc.status == IBV_WC_SUCCESS, "receive: %s", ibv_wc_status_str(wc.status));
+	if (!r->iwarp)
+		return ntohl(wc.imm_data);
+	memcpy(&message, r->memory + ARRIVAL_OFFSET + 4 * wc.wr_id, sizeof(message));
+	return message;
+}
+
+const char *raw_arrived(const struct raw *r)
+{
+	return r->memory + SEGMENT_OFFSET;
 }

@@ -77,6 +77,9 @@ void raw_drop(struct raw *r);
 /* What it leaves to the process's end: noted, as no leak. */
 extern struct raw raw_dropped;
 
+/* A connection to this peer, which accepts it with this flaw. */
+int raw_connection(struct raw *r, const struct option *options, const struct flaw *flaw);
+
 struct address raw_local_address(const struct raw *r);
 
 /* A protocol message without data. */
@@ -106,6 +109,10 @@ void raw_post_send(struct raw *r, enum ibv_wr_opcode opcode);
 
 /* Waits until the other side has written the entry of this peer's target list. */
 const uint8_t *raw_entry(struct raw *r, int index);
+
+/* Waits for the next message; and where the data of all lies, one behind the other. */
+uint32_t raw_message(struct raw *r);
+const char *raw_arrived(const struct raw *r);
 
 /* Waits until the other side's device has taken all that was posted. */
 void raw_sync(struct raw *r);

@@ -40,13 +40,7 @@ static bool nobody_is_deaf(void)
 /* Connected to a peer that takes no message: what is sent waits for ever. */
 static int connected_to_the_deaf(struct raw *r, const struct option *options)
 {
-	struct address there = raw_listen(r);
-	int fd = connect_begun(&there, options);
-
-	raw_take_request(r);
-	raw_accept(r, &deaf);
-	connect_finished(fd);
-	return fd;
+	return raw_connection(r, options, &deaf);
 }
 
 static void check_noticed(int fd)
