@@ -194,9 +194,10 @@ int rsk_close(int fd);
  * @flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE; MSG_EOR, MSG_CONFIRM and MSG_DONTROUTE mean
  *         nothing; others fail with EOPNOTSUPP
  *
- * With MSG_MORE, or while TCP_CORK is set, less than 4 KiB is accepted and held back, to go in one message with
- * what follows. It goes when a send has no MSG_MORE and TCP_CORK is not set, when 4 KiB are there, when TCP_CORK
- * is cleared or TCP_NODELAY set, before a rsk_iowrite(), rsk_shutdown() or rsk_close(), and after 200 ms.
+ * With MSG_MORE, or while TCP_CORK is set, less than 4 KiB is accepted and held back, to go in one message
+ * with what follows. It goes when a send has no MSG_MORE and TCP_CORK is not set, when 4 KiB are there, when
+ * TCP_CORK is cleared or TCP_NODELAY set, before a rsk_iowrite(), rsk_shutdown() or rsk_close(), and after
+ * 200 ms.
  *
  * Returns the bytes accepted: all of them when blocking (fewer only if a signal, a time limit or a
  * failure came in between), as many as there was room for otherwise. Or -1 with errno:
@@ -334,10 +335,9 @@ int rsk_iounmap(int fd, void *buf, size_t len);
  * @offset: where, as the peer named it; the bytes may lie in several mappings
  * @flags:  as rsk_send()'s; MSG_MORE means nothing
  *
- * The peer's program is not told. What was sent before arrives before these bytes, what is sent afterwards after
- * them. Returns the bytes
- * accepted: all of them when blocking, fewer if the mappings end before, or for the reasons that
- * rsk_send() has. Or -1 with errno:
+ * The peer's program is not told. What was sent before arrives before these bytes, what is sent afterwards
+ * after them. Returns the bytes accepted: all of them when blocking, fewer if the mappings end before, or for
+ * the reasons that rsk_send() has. Or -1 with errno:
  *   EINVAL  @offset is negative
  *   ENXIO   the peer has no mapping at @offset
  * and those of rsk_send(). Sending and writing threads take turns. Source: librdmacm's riowrite(); rsocket
@@ -508,9 +508,10 @@ int rsk_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen);
  *                IPV6_V6ONLY     int               before binding
  *   SOL_RDMA     RDMA_*          see above         before connecting or listening
  *
- * Kept, without an effect: SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_QUICKACK, TCP_DEFER_ACCEPT. TCP_MAXSEG
- * takes 88 .. 32767 and changes nothing. TCP_CONGESTION is "rdma". SO_REUSEPORT, SO_DONTROUTE, SO_DEBUG (0) and SO_SNDLOWAT (1) can be set
- * only to what they are. Keepalive and buffers have defaults that a site sets: rsk-config(5).
+ * Kept, without an effect: SO_OOBINLINE, SO_BROADCAST, SO_PRIORITY, TCP_QUICKACK, TCP_DEFER_ACCEPT.
+ * TCP_MAXSEG takes 88 .. 32767 and changes nothing. TCP_CONGESTION is "rdma". SO_REUSEPORT, SO_DONTROUTE,
+ * SO_DEBUG (0) and SO_SNDLOWAT (1) can be set only to what they are. Keepalive and buffers have defaults that
+ * a site sets: rsk-config(5).
  *
  * Returns 0, or -1 with errno:
  *   ENOPROTOOPT  unknown, read-only, or fixed at another value
