@@ -145,7 +145,7 @@ static int resolve_addr(struct rsk_sock *sk)
 	if (!rdma_resolve_addr(sk->cm.id, NULL, (struct sockaddr *)&sk->peer,
 			       (int)attempt_ms(&sk->cm)))
 		return 0;
-	return -errno;
+	return errno == EINVAL ? -ENODEV : -errno; /* siw says so of 127.0.0.1 */
 }
 
 static int retry_addr(struct rsk_sock *sk, const struct news *news)

@@ -201,6 +201,12 @@ static __attribute__((noinline)) void take_slots(struct rsk_qp *qp, struct ibv_r
 	}
 }
 
+/* Of a post: 0 or -errno. Some providers return -1 and set errno, as siw's. */
+static inline int outcome(int ret)
+{
+	return ret < 0 ? -errno : -ret;
+}
+
 static int post_recvs(struct rsk_qp *qp, unsigned count)
 {
 	struct ibv_recv_wr wr[RSK_QP_BATCH], *bad;
@@ -215,9 +221,9 @@ static int post_recvs(struct rsk_qp *qp, unsigned count)
 			wr[i] = (struct ibv_recv_wr){ .next = i + 1 < n ? &wr[i + 1] : NULL };
 		if (qp->iwarp)
 			take_slots(qp, wr, sge, n);
-		ret = ibv_post_recv(qp->qp, wr, &bad);
+		ret = outcome(ibv_post_recv(qp->qp, wr, &bad));
 		if (ret)
-			return -ret;
+			return ret;
 		count -= n;
 	}
 	return 0;
@@ -334,7 +340,7 @@ static __attribute__((noinline)) int post_iwarp(struct rsk_qp *qp, struct ibv_sg
 		.wr.rdma = { to->addr, to->key },
 	};
 
-	return -ibv_post_send(qp->qp, nsge ? &write : &send, &bad);
+	return outcome(ibv_post_send(qp->qp, nsge ? &write : &send, &bad));
 }
 
 static inline int post_write(struct rsk_qp *qp, enum ibv_wr_opcode opcode, struct ibv_sge *sge, int nsge,
@@ -355,7 +361,7 @@ static inline int post_write(struct rsk_qp *qp, enum ibv_wr_opcode opcode, struc
 	wr.imm_data = htonl(msg);
 	wr.wr.rdma.remote_addr = to->addr;
 	wr.wr.rdma.rkey = to->key;
-	return -ibv_post_send(qp->qp, &wr, &bad);
+	return outcome(ibv_post_send(qp->qp, &wr, &bad));
 }
 
 /* Notes a data send of @len bytes that is about to be posted. Returns its wr_id. */
@@ -410,7 +416,7 @@ static int post_nothing(struct rsk_qp *qp, uint64_t wr_id)
 		.send_flags = IBV_SEND_SIGNALED,
 	};
 
-	return -ibv_post_send(qp->qp, &wr, &bad);
+	return outcome(ibv_post_send(qp->qp, &wr, &bad));
 }
 
 int rsk_qp_probe(struct rsk_qp *qp)
