@@ -532,8 +532,14 @@ START_TEST(route_of_a_connection_can_be_used_for_another)
 	struct address there = local_address(listening);
 	struct ibv_path_data paths[2], again[2];
 	struct pair p = pair_on(listening);
-	socklen_t len = route_of(p.a, paths);
+	socklen_t len = sizeof(paths);
 
+	if (device_is_iwarp() && rsk_getsockopt(p.a, SOL_RDMA, RDMA_ROUTE, paths, &len)) {
+		ck_assert_int_eq(errno, EINVAL);
+		skip("this device keeps no path");
+		return;
+	}
+	len = route_of(p.a, paths);
 	ck_assert_uint_eq(len, sizeof(paths[0]));
 	OK(rsk_setsockopt(fd, SOL_RDMA, RDMA_ROUTE, paths, len));
 	OK(rsk_connect(fd, &there.any, there.len));
@@ -618,9 +624,15 @@ END_TEST
 START_TEST(bytes_that_are_not_confirmed_are_counted)
 {
 	struct raw r;
-	struct address there = raw_listen(&r);
-	int fd = connect_begun(&there, NO_OPTIONS);
+	struct address there;
+	int fd;
 
+	if (device_is_iwarp()) {
+		skip("on iWARP nobody can leave a message waiting");
+		return;
+	}
+	there = raw_listen(&r);
+	fd = connect_begun(&there, NO_OPTIONS);
 	raw_take_request(&r);
 	raw_accept(&r, &(struct flaw){ .deaf = true });
 	connect_finished(fd);
