@@ -54,7 +54,7 @@ stream_once() {         # SERVER CLIENT RESULTS OPTION...
     wait "$server" || fail "the server's exit status is $?"
     [[ $status -eq 0 ]] || return "$status"
     for end in server client; do
-        [[ $(grep -cE '^(custom|[0-9]+[km]?_(lat|bw)) ' "$end.log") -eq $results ]] ||
+        [[ $(grep -cE '^(custom|[0-9.]+[km]?_(lat|bw)) ' "$end.log") -eq $results ]] ||
             fail "the $end did not print $results results"
     done
 }
