@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "fdtab.h"
@@ -17,6 +18,9 @@ enum {
 	FLAGS = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE,
 	/* What EPOLLEXCLUSIVE goes with, in epoll_ctl(2). */
 	EXCLUSIVE_OK = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE,
+	/* Members of an instance's descriptor that are no items, whose names are larger. */
+	BELL = 0,
+	KERNEL = 1,
 };
 
 /* The instance that this thread takes reports from: it need not be told to itself. */
@@ -46,6 +50,18 @@ static struct rsk_item *by_name(struct rsk_epoll *ep, uint64_t name)
 	return item && item->serial == name >> 32 ? item : NULL;
 }
 
+/* To raise it is an edge each time. The instance's lock held. */
+static void set_raised(struct rsk_epoll *ep, bool raised)
+{
+	eventfd_t count;
+
+	if (raised && !ep->raised)
+		eventfd_write(ep->bell, 1);
+	else if (!raised && ep->raised)
+		eventfd_read(ep->bell, &count);
+	ep->raised = raised;
+}
+
 /* The instance's lock held. */
 static void enqueue(struct rsk_item *item)
 {
@@ -60,7 +76,7 @@ static void enqueue(struct rsk_item *item)
 	ep->last = &item->next;
 	ep->nready++;
 	if (taking != ep)
-		rsk_ready_raise(&ep->ready);
+		set_raised(ep, true);
 }
 
 /* Takes over the list's reference. The instance's lock held. */
@@ -162,16 +178,22 @@ static struct rsk_item *new_item(struct rsk_epoll *ep, int fd, struct rsk_sock *
 	return item;
 }
 
+static int add_member(struct rsk_epoll *ep, int fd, uint64_t name)
+{
+	struct epoll_event event = { EPOLLIN | (name > KERNEL ? EPOLLET : 0), { .u64 = name } };
+
+	return epoll_ctl(ep->fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
 /* Has the kernel watch the descriptor, and puts the item in the table: one step for those who wait, and look
  * for the item of each event. ctl_lock held. */
 static int insert(struct rsk_item *item)
 {
-	struct epoll_event event = { EPOLLIN | EPOLLET, { .u64 = name_of(item) } };
 	struct rsk_epoll *ep = item->ep;
 	int ret;
 
 	rsk_lock(&ep->lock);
-	ret = epoll_ctl(ep->ready.fd, EPOLL_CTL_ADD, item->fd, &event) ? -errno : 0;
+	ret = add_member(ep, item->fd, name_of(item));
 	if (!ret) {
 		ep->items[item->fd] = item;
 		atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
@@ -252,7 +274,7 @@ int rsk_epoll_set(struct rsk_epoll *ep, int fd, struct rsk_sock *sk, const struc
 		ret = set_interest(item, interest, quiet, false);
 	} else {
 		unlink_item(item);
-		epoll_ctl(ep->ready.fd, EPOLL_CTL_DEL, fd, NULL);
+		epoll_ctl(ep->fd, EPOLL_CTL_DEL, fd, NULL);
 	}
 	rsk_item_put(item);
 	return ret;
@@ -286,7 +308,7 @@ static int open_kernel(struct rsk_epoll *ep)
 
 	if (fd < 0)
 		return -errno;
-	ret = rsk_ready_add(&ep->ready, fd);
+	ret = add_member(ep, fd, KERNEL);
 	if (ret)
 		close(fd);
 	else
@@ -411,7 +433,7 @@ static bool note_awake(struct rsk_epoll *ep, const struct epoll_event *events, i
 
 		if (item)
 			enqueue(item);       /* else the bell, or removed meanwhile, or: */
-		kernel |= events[i].data.u64 == RSK_READY_CHANNEL;
+		kernel |= events[i].data.u64 == KERNEL;
 	}
 	return kernel;
 }
@@ -425,9 +447,9 @@ static int kernel_wait(struct rsk_epoll *ep, struct epoll_event events[static BA
 
 	if (left > 0)
 		ts = (struct timespec){ left / 1000000000, left % 1000000000 };
-	n = epoll_pwait2(ep->ready.fd, events, BATCH, deadline == RSK_NEVER ? NULL : &ts, sigmask);
+	n = epoll_pwait2(ep->fd, events, BATCH, deadline == RSK_NEVER ? NULL : &ts, sigmask);
 	if (n < 0 && errno == ENOSYS)
-		n = epoll_pwait(ep->ready.fd, events, BATCH, rsk_ms_until(deadline), sigmask);
+		n = epoll_pwait(ep->fd, events, BATCH, rsk_ms_until(deadline), sigmask);
 	return n < 0 ? -errno : n;
 }
 
@@ -461,10 +483,7 @@ static int take_some(struct rsk_epoll *ep, struct rsk_hit *hits, int max, int64_
 	}
 	n += take_ready(ep, hits + n, max - n);
 	taking = NULL;
-	if (ep->nready || ep->closed)
-		rsk_ready_raise(&ep->ready);
-	else
-		rsk_ready_lower(&ep->ready);
+	set_raised(ep, ep->nready || ep->closed);
 	rsk_unlock(&ep->lock);
 	return n;
 }
@@ -491,14 +510,21 @@ struct rsk_epoll *rsk_epoll_new(bool cloexec)
 		return NULL;
 	ep->last = &ep->first;
 	ep->kernel_fd = -1;
-	ret = rsk_ready_open(&ep->ready, cloexec);
-	if (ret) {
-		free(ep);
-		errno = -ret;
-		return NULL;
-	}
 	pthread_mutex_init(&ep->ctl_lock, NULL);
-	return ep;
+	ep->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ep->fd = epoll_create1(cloexec ? EPOLL_CLOEXEC : 0);
+	ret = ep->bell < 0 || ep->fd < 0 ? -errno : add_member(ep, ep->bell, BELL);
+	if (!ret)
+		return ep;
+	rsk_epoll_free(ep);
+	errno = -ret;
+	return NULL;
+}
+
+static void close_open(int fd)
+{
+	if (fd >= 0)
+		close(fd);
 }
 
 void rsk_epoll_free(struct rsk_epoll *ep)
@@ -513,9 +539,9 @@ void rsk_epoll_free(struct rsk_epoll *ep)
 	}
 	while (ep->nready)
 		rsk_item_put(dequeue(ep));
-	rsk_ready_close(&ep->ready);
-	if (ep->kernel_fd >= 0)
-		close(ep->kernel_fd);
+	close_open(ep->fd);
+	close_open(ep->bell);
+	close_open(ep->kernel_fd);
 	pthread_mutex_destroy(&ep->ctl_lock);
 	free(ep->items);
 	free(ep);
@@ -538,7 +564,7 @@ bool rsk_epoll_close(int fd)
 		rsk_lock(&ep->lock);
 		ep->closed = true;
 		/* Whoever waits leaves. */
-		rsk_ready_raise(&ep->ready);
+		set_raised(ep, true);
 		rsk_unlock(&ep->lock);
 	}
 	rsk_slot_leave(ep->slot);
@@ -575,7 +601,7 @@ int rsk_epoll_create1(int flags)
 	ep = rsk_epoll_new(flags & EPOLL_CLOEXEC);
 	if (!ep)
 		return -1;
-	fd = ep->ready.fd;
+	fd = ep->fd;
 	ret = rsk_slot_fill(fd, RSK_FD_EPOLL, ep, &ep->slot, released);
 	if (ret)
 		rsk_epoll_free(ep);

@@ -24,7 +24,6 @@
 #include <rsk/rsk.h>
 
 #include "lock.h"
-#include "ready.h"
 #include "sock.h"
 
 struct rsk_item {
@@ -48,7 +47,9 @@ struct rsk_item {
 };
 
 struct rsk_epoll {
-	struct rsk_ready ready;      /* its descriptor; raised: an item waits */
+	int fd;                      /* its descriptor */
+	int bell;                    /* an eventfd, its member: readable while raised */
+	bool raised;                 /* an item waits */
 	struct rsk_slot *slot;
 	pthread_mutex_t ctl_lock;    /* one change at a time */
 	int kernel_fd;               /* the instance of the kernel's descriptors; -1 without any */

@@ -12,7 +12,7 @@
 /*
  * An eventfd that is always readable, a member of several descriptors. Not of all: the kernel refuses to
  * nest more than 500 epoll instances that share a member (100 one level deeper, 50 two levels deeper), as
- * an event of it would have to wake them all.
+ * an event of it would have to wake them all. Nobody writes to it, so it never does.
  */
 struct rsk_bell {
 	int fd;
@@ -20,7 +20,10 @@ struct rsk_bell {
 	struct rsk_bell *next;       /* the next that has room */
 };
 
-enum { BELL_USERS = 16 };
+enum {
+	BELL_USERS = 50,
+	MEMBERS = 2,                 /* of a descriptor */
+};
 
 static pthread_mutex_t bells_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rsk_bell *bells;       /* those with room */
@@ -104,7 +107,7 @@ void rsk_ready_close(struct rsk_ready *ready)
 		return;
 	close(ready->fd);
 	put_bell(ready->bell);
-	ready->fd = -1;
+	*ready = (struct rsk_ready){ .fd = -1 };
 }
 
 int rsk_ready_add(struct rsk_ready *ready, int fd)
@@ -123,22 +126,18 @@ void rsk_ready_remove(struct rsk_ready *ready, int fd)
 static void ring(struct rsk_ready *ready, bool on)
 {
 	struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u64 = RSK_READY_RAISED };
-	const uint64_t one = 1;
 
-	if (ready->fd < 0)
-		return;
 	epoll_ctl(ready->fd, EPOLL_CTL_MOD, ready->bell->fd, &event);
-	/* A bell that was switched off is still on the kernel's list of what may be ready, until somebody looks;
-	 * then to switch it on is no edge. So strike it: who shares it and is raised, too, looks in vain. */
-	if (on && write(ready->bell->fd, &one, sizeof(one)) < 0)
-		return;              /* a full counter: it rings as well */
 }
 
 void rsk_ready_raise_for(struct rsk_ready *ready, uint32_t news)
 {
-	if (!(news & ~ready->raised))
+	uint32_t raised = ready->raised | news;
+
+	if (raised == ready->raised || ready->fd < 0)
 		return;
-	ready->raised |= news;
+	rsk_ready_lower(ready);      /* or it would be no edge */
+	ready->raised = raised;
 	ring(ready, true);
 }
 
@@ -149,16 +148,21 @@ void rsk_ready_raise(struct rsk_ready *ready)
 
 void rsk_ready_lower(struct rsk_ready *ready)
 {
+	struct epoll_event events[MEMBERS];
+
 	if (!ready->raised)
 		return;
 	ready->raised = 0;
 	ring(ready, false);
+	/* The kernel still has the bell on its list of what may be ready, until somebody looks; while it is
+	 * there, to switch it on is no edge. */
+	epoll_wait(ready->fd, events, MEMBERS, 0);
 }
 
 int rsk_ready_sleep(struct rsk_ready *ready, int ms)
 {
-	struct epoll_event events[2];
-	int n = epoll_wait(ready->fd, events, 2, ms), sources = 0;
+	struct epoll_event events[MEMBERS];
+	int n = epoll_wait(ready->fd, events, MEMBERS, ms), sources = 0;
 
 	if (n < 0)
 		return -errno;

@@ -3,7 +3,7 @@
  * The descriptor of a socket: an epoll instance, because it is a kernel descriptor that is there from
  * the first day, that any loop can wait on, and that becomes readable when one of its members does.
  * Its members are the completion channel of the connection, and an eventfd that is always readable, which
- * a few descriptors share: raising the descriptor is to switch that member on. So an established
+ * some descriptors share: raising the descriptor is to switch that member on. So an established
  * connection costs little more than two descriptors.
  *
  * Readable means "look again", never less. Its owner (sock.c) calls this under the state lock.

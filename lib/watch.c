@@ -67,7 +67,7 @@ static void run_watches(struct rsk_io *io)
 static int start(void *arg)
 {
 	(void)arg;
-	rsk_io_start(&watched_io, watched->ready.fd, run_watches);
+	rsk_io_start(&watched_io, watched->fd, run_watches);
 	return 0;
 }
 

@@ -299,6 +299,33 @@ START_TEST(descriptor_rests_after_the_end_while_a_send_waits_for_room)
 }
 END_TEST
 
+/* Each accept but the last leaves the descriptor readable, the last makes it rest: nobody looks at it until the
+ * next client is there. */
+START_TEST(each_client_of_a_listener_that_rests_is_an_edge)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int listening = listener(), epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct address to = local_address(listening);
+
+	set_nonblocking(listening, true);
+	OK(epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &event));
+	FAILS(rsk_accept(listening, NULL, NULL), EAGAIN);
+	for (int i = 0; i < 5; i++) {
+		int client = connect_begun(&to, NO_OPTIONS), accepted;
+
+		do {
+			ck_assert_msg(epoll_wait(epoll, &event, 1, LIMIT_MS) == 1, "no edge for client %d", i);
+			accepted = rsk_accept(listening, NULL, NULL);
+		} while (accepted < 0 && errno == EAGAIN);
+		ck_assert_int_ge(accepted, 0);
+		FAILS(rsk_accept(listening, NULL, NULL), EAGAIN);
+		OK(rsk_close(client));
+		OK(rsk_close(accepted));
+	}
+	close(epoll);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("loops");
@@ -315,5 +342,6 @@ int main(void)
 #endif
 	tcase_add_test(tc, no_other_thread_works_for_a_loop);
 	tcase_add_test(tc, descriptor_rests_after_the_end_while_a_send_waits_for_room);
+	tcase_add_test(tc, each_client_of_a_listener_that_rests_is_an_edge);
 	return run_suite(s);
 }
