@@ -71,7 +71,7 @@ try_pair() {
     return "$status"
 }
 
-# A client may be refused, and then server and client are started again.
+# A client may be refused, or upstream's crash, and then server and client are started again.
 run_pair() {            # what it is, for the message; a function that fills server and client, its arguments...
     local i status=0 what=$1
     shift
@@ -80,9 +80,9 @@ run_pair() {            # what it is, for the message; a function that fills ser
         "$@"
         try_pair && return
         status=$?
+        say "$what: ${client[0]##*/} failed, run $i, with status $status:" \
+            "$(cat "$work/errors" "$work/server" | head -n 1 | cut -c 1-200)"
     done
-    say "$what failed $i times, the last with status $status:" \
-        "$(cat "$work/errors" "$work/server" | head -n 1 | cut -c 1-200)"
     failed=1
     return 1
 }
