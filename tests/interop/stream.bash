@@ -210,7 +210,7 @@ iostream_cases() {
     iostream_pair_cases to-rsk rsk upstream
     iostream_pair_cases from-rsk upstream rsk
     check iostream-rsk-verify 300 directly stream_sizes rsk rsk '1 2 64 2049 65537 1048576' --verify
-    check iostream-rsk-every-size 1200 directly stream rsk rsk 66 -S all
+    check iostream-rsk-every-size 3600 directly stream rsk rsk 66 -S all
     check iostream-killed-client 300 directly peer_is_killed rsk upstream -C 100000000
     check iostream-killed-server 300 directly peer_is_killed upstream rsk -C 1 -I 100000000
 }
