@@ -45,28 +45,36 @@ static void became_ready(int fd, uint32_t events, void *arg)
 	struct dmm_fd *entry = arg;
 
 	(void)fd;
+	atomic_fetch_add(&entry->calls, 1);
 	if (atomic_load(&entry->shot) != DMM_SHOT_OFF &&
 	    !atomic_compare_exchange_strong(&entry->shot, &armed, DMM_SHOT_FIRED))
 		return;
 	tell(entry->pdata, (int)events);
 }
 
-/* Starts, or changes, the watch. Returns what of @events is ready now, or -1. */
+/* Starts, or changes, the watch. Returns what of @events is ready now, or -1. With nStack that takes the place of
+ * what was told meanwhile: so after a call in between look again. (In the moment until nStack has stored it, what
+ * is told still gets lost where edges are wanted; for others nStack asks again.) Nor is a one-shot registration
+ * armed before what it waited for earlier cannot be told any more. */
 static unsigned watch(struct dmm_fd *entry, unsigned events)
 {
-	enum dmm_shot armed = DMM_SHOT_ARMED;
+	bool once = events & EPOLLONESHOT;
 	int fd = atomic_load(&entry->fd), ready;
+	unsigned calls;
 
 	if (fd == DMM_INHERITED)
 		return look(fd, events);
-	atomic_store(&entry->shot, events & EPOLLONESHOT ? DMM_SHOT_ARMED : DMM_SHOT_OFF);
-	/* The look comes last, after the arming: that is what rsk_watch() promises. */
-	ready = rsk.watch(fd, entry->mask, became_ready, entry);
-	if (ready < 0)
-		return (unsigned)-1;
-	ready &= (int)((events & EVENTS) | ALWAYS);
-	if (ready)
-		atomic_compare_exchange_strong(&entry->shot, &armed, DMM_SHOT_FIRED);
+	do {
+		calls = atomic_load(&entry->calls);
+		atomic_store(&entry->shot, once ? DMM_SHOT_SPENT : DMM_SHOT_OFF);
+		/* The look comes last, after the arming: that is what rsk_watch() promises. */
+		ready = rsk.watch(fd, entry->mask, became_ready, entry);
+		if (ready < 0)
+			return (unsigned)-1;
+		ready &= (int)((events & EVENTS) | ALWAYS);
+		if (once)
+			atomic_store(&entry->shot, ready ? DMM_SHOT_FIRED : DMM_SHOT_ARMED);
+	} while (!ready && atomic_load(&entry->calls) != calls);
 	return (unsigned)ready;
 }
 
@@ -123,26 +131,38 @@ unsigned dmm_ep_ctl(int ep, int s, int op, struct epoll_event *event, void *pdat
 	return ready;
 }
 
-/* nStack is about to deliver the events of this descriptor, and asks what is true now. For a one-shot
- * registration this is the delivery, unless nothing is ready and nothing was told. */
+/* The same for a one-shot registration: this is the delivery, unless nothing is ready and nothing was told. It is
+ * spent before the look, or what is found might be told as well. */
+static unsigned look_once(struct dmm_fd *entry, unsigned events)
+{
+	enum dmm_shot shot;
+	unsigned calls, ready;
+
+	do {
+		calls = atomic_load(&entry->calls);
+		shot = atomic_exchange(&entry->shot, DMM_SHOT_SPENT);
+		ready = shot == DMM_SHOT_SPENT ? 0 : look(atomic_load(&entry->fd), events);
+		if (ready || shot != DMM_SHOT_ARMED)
+			return ready;
+		atomic_store(&entry->shot, DMM_SHOT_ARMED);
+	} while (atomic_load(&entry->calls) != calls);
+	return 0;
+}
+
+/* nStack is about to deliver the events of this descriptor, and asks what is true now. */
 unsigned dmm_ep_getevt(int ep, int s, unsigned events)
 {
 	struct dmm_fd *entry = dmm_fd_find(s);
-	enum dmm_shot shot;
 	unsigned ready;
 
 	(void)ep;
 	if (!entry)
 		return 0;
-	shot = atomic_load(&entry->shot);
-	if (shot == DMM_SHOT_SPENT)
-		return 0;
-	ready = look(atomic_load(&entry->fd), events) & ((events & EVENTS) | ALWAYS);
-	if (ready && shot == DMM_SHOT_ARMED)
-		atomic_compare_exchange_strong(&entry->shot, &shot, DMM_SHOT_FIRED);
-	if (atomic_load(&entry->shot) == DMM_SHOT_FIRED)
-		atomic_store(&entry->shot, DMM_SHOT_SPENT);
-	return ready;
+	if (atomic_load(&entry->shot) == DMM_SHOT_OFF)
+		ready = look(atomic_load(&entry->fd), events);
+	else
+		ready = look_once(entry, events);
+	return ready & ((events & EVENTS) | ALWAYS);
 }
 
 /* select(): the sets are up to DMM_FDS bits wide, wider than an fd_set, whose macros must not touch them. */

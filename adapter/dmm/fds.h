@@ -34,6 +34,7 @@ struct dmm_fd {
 	unsigned mask;               /* what they want, together */
 	void *pdata;                 /* does not change while sets is not 0 */
 	_Atomic(enum dmm_shot) shot;
+	atomic_uint calls;           /* of became_ready() */
 };
 
 /* Before the first descriptor: which numbers there are. */
