@@ -110,7 +110,7 @@ static struct app {
 static struct dmm_ops module;
 static bool loaded;
 static pthread_rwlock_t fork_lock = PTHREAD_RWLOCK_INITIALIZER;
-static atomic_uint told[32];
+static atomic_uint told[32], told_late;
 
 static struct app *find(int fd)
 {
@@ -157,6 +157,11 @@ unsigned host_told(unsigned events)
 	return sum;
 }
 
+unsigned host_told_late(void)
+{
+	return atomic_load(&told_late);
+}
+
 static void queue(struct set *set, struct item *item)
 {
 	item->queued = true;
@@ -188,6 +193,9 @@ static int event_cb(void *pdata, int events)
 	for (int bit = 0; bit < 32; bit++)
 		atomic_fetch_add(&told[bit], (unsigned)events >> bit & 1);
 	pthread_spin_lock(&info->lock);
+	/* Items are there before the module's add, and after its del. */
+	if (!info->items)
+		atomic_fetch_add(&told_late, 1);
 	for (struct item *item = info->items; item; item = item->next_of_info) {
 		struct set *set = item->set;
 

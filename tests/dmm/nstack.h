@@ -24,6 +24,9 @@ int host_number(int fd);
 /* How often the module told of one of these events. */
 unsigned host_told(unsigned events);
 
+/* How often it told of a descriptor that is in no set: after the last del, or close. */
+unsigned host_told_late(void);
+
 /* The first call of a name that nStack answers in a way that no library expects, by anybody but the test
  * itself: "epoll_ctl called by librsk.so.0". NULL: none. */
 const char *host_unsafe_call(void);

@@ -227,6 +227,54 @@ START_TEST(close_without_del_ends_the_registration)
 }
 END_TEST
 
+struct talker {
+	int fd;
+	atomic_bool stop;
+};
+
+static void *talk(void *arg)
+{
+	struct talker *t = arg;
+
+	while (!t->stop && send(t->fd, "x", 1, MSG_NOSIGNAL) == 1)
+		sched_yield();
+	return NULL;
+}
+
+/* It is added, changed, removed and closed while data arrives. */
+START_TEST(nothing_is_told_late_while_data_arrives)
+{
+	int listening;
+
+	app_start();
+	listening = app_listener();
+	for (int i = 0; i < 20; i++) {
+		struct ends e = app_pair_on(listening);
+		struct talker talker = { .fd = e.a };
+		char buf[4096];
+		pthread_t thread;
+
+		app_set_nonblocking(e.a, false);
+		ck_assert_int_eq(pthread_create(&thread, NULL, talk, &talker), 0);
+		for (int j = 0; j < 50; j++) {
+			int ep = app_set(e.b, EPOLLIN | (j % 2 ? EPOLLET : 0));
+
+			app_event(ep);
+			app_control(ep, EPOLL_CTL_MOD, e.b, EPOLLIN | EPOLLONESHOT);
+			while (recv(e.b, buf, sizeof(buf), 0) > 0)
+				;
+			close(ep);
+		}
+		app_event(app_set(e.b, EPOLLIN | EPOLLET));
+		talker.stop = true;
+		close(e.b);
+		pthread_join(thread, NULL);
+		close(e.a);
+	}
+	ck_assert_uint_eq(host_told_late(), 0);
+}
+END_TEST
+
 START_TEST(control_never_blocks_a_blocking_socket)
 {
 	struct ends e;
@@ -241,6 +289,74 @@ START_TEST(control_never_blocks_a_blocking_socket)
 	ck_assert_uint_eq(app_event_now(ep), 0);
 	app_send(e.a, "x");
 	ck_assert_uint_eq(app_event(ep), EPOLLIN);
+}
+END_TEST
+
+/* New, then connecting, then connected, and last one that the peer has left. */
+START_TEST(socket_is_registered_in_any_state)
+{
+	uint32_t mode = _i ? EPOLLET : 0;
+	struct sockaddr_in to;
+	int listening, ep;
+	struct ends e;
+
+	app_start();
+	listening = app_listener();
+	to = app_name(listening);
+	e.a = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	ep = app_set(e.a, EPOLLIN | EPOLLOUT | mode);
+	FAILS(connect(e.a, (struct sockaddr *)&to, sizeof(to)), EINPROGRESS);
+	app_control(ep, EPOLL_CTL_MOD, e.a, EPOLLOUT | EPOLLRDHUP | mode);
+	e.b = app_accept(listening);
+	app_event_with(ep, EPOLLOUT);
+	ck_assert_int_eq(app_socket_error(e.a), 0);
+	ck_assert_uint_eq(app_event(app_set(e.b, EPOLLIN | EPOLLOUT | mode)), EPOLLOUT);
+	close(e.b);
+	app_event_with(ep, EPOLLRDHUP);
+	ck_assert_uint_eq(app_event(app_set(e.a, EPOLLIN | EPOLLRDHUP | mode)) & HALF_CLOSED, HALF_CLOSED);
+}
+END_TEST
+
+static void *take_for_ever(void *arg)
+{
+	const struct talker *t = arg;
+	int ep = app_set(t->fd, EPOLLIN | EPOLLET);
+	struct epoll_event event;
+	char buf[64];
+
+	while (!t->stop) {
+		epoll_wait(ep, &event, 1, QUIET_MS);
+		while (!t->stop && recv(t->fd, buf, sizeof(buf), 0) > 0)
+			;
+	}
+	return NULL;
+}
+
+START_TEST(busy_socket_leaves_others_their_events)
+{
+	struct ends busy, e;
+	struct talker from, to;
+	pthread_t threads[2];
+	int listening, ep;
+
+	app_start();
+	listening = app_listener();
+	busy = app_pair_on(listening);
+	e = app_pair_on(listening);
+	app_set_nonblocking(busy.a, false);
+	from = (struct talker){ .fd = busy.a };
+	to = (struct talker){ .fd = busy.b };
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, take_for_ever, &to), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, talk, &from), 0);
+	ep = app_set(e.b, EPOLLIN | EPOLLET);
+	for (int i = 0; i < 100; i++) {
+		app_send(e.a, "x");
+		ck_assert_int_eq(await_bytes(ep, e.b), 1);
+	}
+	from.stop = true;
+	pthread_join(threads[1], NULL);
+	to.stop = true;
+	pthread_join(threads[0], NULL);
 }
 END_TEST
 
@@ -298,6 +414,7 @@ START_TEST(close_of_the_peer_is_reported)
 	close(e.a);
 	app_event_with(ep, HALF_CLOSED);
 	ck_assert_int_eq(recv(e.b, &byte, 1, 0), 0);
+	FAILS(send(e.b, "x", 1, MSG_NOSIGNAL), EPIPE);
 }
 END_TEST
 
@@ -323,27 +440,67 @@ static void connect_and_wait(struct other *me)
 	other_listen(me, &to, sizeof(to));
 	app_start();
 	app_connecting(to);
-	other_listen(me, &to, 1);    /* nothing is said: for ever */
+	other_listen(me, &to, 1);
+}
+
+/* Starts the application, which accepts that process's connection. */
+static int accept_from(struct other *peer)
+{
+	struct sockaddr_in here;
+	int listening;
+
+	other_start(peer, connect_and_wait);
+	app_start();
+	listening = app_listener();
+	here = app_name(listening);
+	other_say(peer, &here, sizeof(here));
+	return app_accept(listening);
 }
 
 START_TEST(killed_peer_is_an_event_and_an_error)
 {
-	struct sockaddr_in here;
 	struct other peer;
-	int listening, fd, ep;
+	int fd = accept_from(&peer), ep = app_set(fd, EPOLLIN | EPOLLRDHUP);
 	char byte;
 
-	other_start(&peer, connect_and_wait);
-	app_start();
-	listening = app_listener();
-	here = app_name(listening);
-	other_say(&peer, &here, sizeof(here));
-	fd = app_accept(listening);
-	ep = app_set(fd, EPOLLIN | EPOLLRDHUP);
 	app_quiet(ep);
 	other_kill(&peer);
 	ck_assert_uint_ne(app_event(ep) & (EPOLLERR | EPOLLHUP), 0);
 	FAILS(recv(fd, &byte, 1, 0), ECONNRESET);
+}
+END_TEST
+
+static void *receive_byte(void *arg)
+{
+	char byte;
+
+	FAILS(recv(*(const int *)arg, &byte, 1, 0), ECONNRESET);
+	return NULL;
+}
+
+START_TEST(killed_peer_ends_a_blocked_call)
+{
+	struct other peer;
+	int fd = accept_from(&peer);
+	pthread_t thread;
+
+	app_set_nonblocking(fd, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, receive_byte, &fd), 0);
+	app_quiet(app_set(fd, EPOLLIN));
+	other_kill(&peer);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
+/* It ends, without a close, and without the library's last words. */
+START_TEST(peer_that_ends_is_an_event)
+{
+	struct other peer;
+	int fd = accept_from(&peer), ep = app_set(fd, EPOLLIN | EPOLLRDHUP);
+
+	app_quiet(ep);
+	other_say(&peer, "x", 1);
+	ck_assert_uint_ne(app_event(ep), 0);
 }
 END_TEST
 
@@ -498,6 +655,9 @@ int main(void)
 	tcase_add_test(tc, one_descriptor_in_two_sets);
 	tcase_add_test(tc, nothing_is_told_after_the_last_del);
 	tcase_add_test(tc, close_without_del_ends_the_registration);
+	tcase_add_test(tc, nothing_is_told_late_while_data_arrives);
+	tcase_add_loop_test(tc, socket_is_registered_in_any_state, 0, 2);
+	tcase_add_test(tc, busy_socket_leaves_others_their_events);
 	tcase_add_test(tc, control_never_blocks_a_blocking_socket);
 	tcase_add_test(tc, misuse_of_control_is_harmless);
 
@@ -506,6 +666,8 @@ int main(void)
 	tcase_add_test(tc, close_of_the_peer_is_reported);
 	tcase_add_test(tc, both_ends_closed_adds_hup);
 	tcase_add_test(tc, killed_peer_is_an_event_and_an_error);
+	tcase_add_test(tc, killed_peer_ends_a_blocked_call);
+	tcase_add_test(tc, peer_that_ends_is_an_event);
 	tcase_add_test(tc, close_does_not_wait_for_a_peer_that_does_not_read);
 
 	tc = group(s, "select", 150);
