@@ -192,11 +192,17 @@ static void listen_to(int fd, void (*body)(void))
 	ck_assert_int_eq(status, 0);
 }
 
+/* Runs this program anew, to do that instead of tests. */
+static _Noreturn void become(const char *what)
+{
+	execl("/proc/self/exe", "test_module", what, NULL);
+	_exit(1);
+}
+
 /* A librsk.so.0 that is none comes first in the search. */
 static void without_librsk(void)
 {
 	char dir[] = "/tmp/rsk-dmm.XXXXXX", path[64];
-	char *args[] = { (char *)"test_module", (char *)"without-librsk", NULL };
 	const char *old = getenv("LD_LIBRARY_PATH");
 	char search[1024];
 	FILE *f;
@@ -209,17 +215,30 @@ static void without_librsk(void)
 	fclose(f);
 	snprintf(search, sizeof(search), "%s:%s", dir, old ? old : "");
 	setenv("LD_LIBRARY_PATH", search, 1);
-	execv("/proc/self/exe", args);
-	_exit(1);
+	become("without-librsk");
 }
 
-/* What the program above does instead of tests. */
-static int open_sockets_without_librsk(void)
+/* Software verbs are taken out of the search. */
+static void without_device(void)
+{
+	const char *search = getenv("LD_LIBRARY_PATH"), *verbs = "/softverbs/verbs:";
+	char *left = strdup(search ? search : ""), *end = strstr(left, verbs), *begin = end;
+
+	while (begin && begin > left && begin[-1] != ':')
+		begin--;
+	if (begin)
+		memmove(begin, end + strlen(verbs), strlen(end + strlen(verbs)) + 1);
+	setenv("LD_LIBRARY_PATH", left, 1);
+	become("without-device");
+}
+
+/* What the programs above do instead of tests: sockets fail, each time with @error. */
+static int open_sockets(int error)
 {
 	if (host_load(DMM_MODULE))
 		return 1;
 	for (int i = 0; i < 2; i++) {
-		if (host_module()->socket_ops.socket(AF_INET, SOCK_STREAM, 0) != -1 || errno != ENOSYS)
+		if (host_module()->socket_ops.socket(AF_INET, SOCK_STREAM, 0) != -1 || errno != error)
 			return 1;
 	}
 	return 0;
@@ -237,6 +256,20 @@ START_TEST(missing_librsk_is_named_once)
 	listen_to(STDERR_FILENO, without_librsk);
 	ck_assert_msg(strstr(said, "dmm_rsocket: cannot open librsk") != NULL, "it says: %s", said);
 	ck_assert_ptr_eq(strchr(said, '\n'), strrchr(said, '\n'));
+}
+END_TEST
+
+START_TEST(missing_device_is_named_once)
+{
+	const char *line;
+
+	if (access("/dev/infiniband", F_OK) == 0)
+		return;
+	listen_to(STDERR_FILENO, without_device);
+	line = strstr(said, "dmm_rsocket: no RDMA device");
+	ck_assert_msg(line && !strstr(line + 1, "dmm_rsocket:"), "it says: %s", said);
+	listen_to(STDOUT_FILENO, without_device);
+	ck_assert_str_eq(said, "");
 }
 END_TEST
 
@@ -305,7 +338,9 @@ int main(int argc, char **argv)
 	int failed;
 
 	if (argc == 2 && !strcmp(argv[1], "without-librsk"))
-		return open_sockets_without_librsk();
+		return open_sockets(ENOSYS);
+	if (argc == 2 && !strcmp(argv[1], "without-device"))
+		return open_sockets(ENODEV);
 
 	s = suite_create("module");
 	tc = group(s, "range", 20);
@@ -324,6 +359,7 @@ int main(int argc, char **argv)
 
 	tc = group(s, "log", 20);
 	tcase_add_test(tc, missing_librsk_is_named_once);
+	tcase_add_test(tc, missing_device_is_named_once);
 	tcase_add_test(tc, log_can_be_switched_off);
 	tcase_add_test(tc, stdout_is_the_programs);
 
