@@ -102,6 +102,18 @@ static void tell(struct rsk_observer *observer, uint32_t arrived)
 	rsk_unlock(&item->ep->lock);
 }
 
+/* The same by who changes the set: an edge of the instance, though others may wait already. */
+static void tell_anew(struct rsk_item *item, uint32_t mask)
+{
+	struct rsk_epoll *ep = item->ep;
+
+	rsk_lock(&ep->lock);
+	if (ep->raised)
+		eventfd_write(ep->bell, 1);
+	rsk_unlock(&ep->lock);
+	tell(&item->observer, mask);
+}
+
 /* Takes an item out of the table. */
 static void forget(struct rsk_item *item)
 {
@@ -239,7 +251,7 @@ static int set_interest(struct rsk_item *item, const struct rsk_interest *intere
 	mask = rsk_sock_look(sk, &item->observer);
 	item->arrived = quiet ? 0 : mask;
 	if (mask && !quiet)
-		tell(&item->observer, mask);
+		tell_anew(item, mask);
 	rsk_unlock(&sk->lock);
 	return (int)mask;
 }

@@ -184,6 +184,27 @@ START_TEST(instance_in_a_loop_of_the_kernel)
 }
 END_TEST
 
+START_TEST(each_change_of_an_instance_is_an_edge_of_it)
+{
+	struct pair p = pair_connected();
+	int inner = instance_with(p.a, EPOLLOUT), outer = epoll_create1(0);
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+
+	ck_assert_int_eq(epoll_ctl(outer, EPOLL_CTL_ADD, inner, &e), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(epoll_wait(outer, &e, 1, LIMIT_MS), 1);
+		/* It has a report all the time. */
+		ck_assert_uint_eq(reported(inner, p.a), EPOLLOUT);
+		ck_assert_int_eq(epoll_wait(outer, &e, 1, QUIET_MS), 0);
+		OK(change(inner, i ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, p.b, EPOLLOUT | EPOLLONESHOT));
+		ck_assert_int_eq(epoll_wait(outer, &e, 1, LIMIT_MS), 1);
+		while (rsk_epoll_wait(inner, &e, 1, 0) == 1 && e.data.fd != p.b)
+			;
+		OK(change(inner, EPOLL_CTL_MOD, p.a, EPOLLOUT));
+	}
+}
+END_TEST
+
 START_TEST(several_instances_watch_the_same_socket)
 {
 	struct pair p = pair_narrow();
@@ -305,6 +326,7 @@ int main(void)
 	tcase_add_test(tc, no_more_than_there_is_room_for);
 	tcase_add_test(tc, instance_in_an_instance);
 	tcase_add_loop_test(tc, instance_in_a_loop_of_the_kernel, 0, 2);
+	tcase_add_test(tc, each_change_of_an_instance_is_an_edge_of_it);
 	tcase_add_test(tc, several_instances_watch_the_same_socket);
 
 	tc = group(s, "many", 300);
