@@ -128,7 +128,7 @@ struct rsk_sock {
 	unsigned reminders;          /* how often the descriptor was kept readable for them */
 	struct rsk_observer *observers;
 	uint32_t told;               /* the bits that were there when they were last told */
-	uint64_t told_arrived;       /* and how many bytes had arrived */
+	uint64_t told_arrived;       /* and how many bytes had arrived; the end counts as one */
 
 	enum rsk_state state;
 	bool bound;                  /* setup_lock */

@@ -233,16 +233,17 @@ void rsk_sock_dismiss(struct rsk_sock *sk)
 
 void rsk_sock_tell(struct rsk_sock *sk, bool all)
 {
+	uint64_t bytes = rsk_rx_arrived(sk) + sk->shut_by_peer; /* the end is one, too */
 	uint32_t mask, arrived;
 
 	if (!sk->observers)
 		return;
 	mask = (uint16_t)rsk_sock_mask(sk);
 	arrived = all ? mask : mask & ~sk->told;
-	if (rsk_rx_arrived(sk) != sk->told_arrived)
+	if (bytes != sk->told_arrived)
 		arrived |= mask & (POLLIN | POLLRDNORM);
 	sk->told = mask;
-	sk->told_arrived = rsk_rx_arrived(sk);
+	sk->told_arrived = bytes;
 	for (struct rsk_observer *o = sk->observers; arrived && o; o = o->next) {
 		if (arrived & o->events)
 			o->tell(o, arrived);

@@ -103,6 +103,23 @@ START_TEST(partial_read_gives_no_edge_but_the_next_arrival_does)
 }
 END_TEST
 
+/* Who reads less than there was room for need not read again (epoll(7)): it relies on an edge for the end. */
+START_TEST(end_is_an_edge_though_data_is_unread)
+{
+	struct pair p = pair_connected();
+	int ep = instance_with(p.b, EPOLLIN | EPOLLET);
+	char buf[64];
+
+	say(p.a, "x");
+	ck_assert_uint_eq(reported(ep, p.b), EPOLLIN);
+	OK(rsk_shutdown(p.a, SHUT_WR));
+	wait_for(p.b, POLLRDHUP);
+	ck_assert_int_eq(rsk_recv(p.b, buf, sizeof(buf), MSG_DONTWAIT), 1);
+	ck_assert_uint_eq(reported(ep, p.b), EPOLLIN);
+	silent(ep);
+}
+END_TEST
+
 START_TEST(edge_of_what_is_there_comes_when_added_and_when_modified)
 {
 	struct pair p = pair_connected();
@@ -367,6 +384,7 @@ int main(void)
 	tcase_add_test(tc, report_brings_back_the_data_of_its_last_change);
 	tcase_add_test(tc, edge_triggered_member_is_reported_once_for_each_arrival);
 	tcase_add_test(tc, partial_read_gives_no_edge_but_the_next_arrival_does);
+	tcase_add_test(tc, end_is_an_edge_though_data_is_unread);
 	tcase_add_test(tc, edge_of_what_is_there_comes_when_added_and_when_modified);
 	tcase_add_test(tc, room_is_an_edge_only_after_a_send_found_none);
 	tcase_add_test(tc, arrival_is_no_edge_for_who_waits_for_room);
