@@ -496,13 +496,18 @@ bool rsk_stream_writable(struct rsk_sock *sk)
 
 void rsk_stream_shutdown(struct rsk_sock *sk, int how)
 {
+	bool ends;
+
 	rsk_lock(&sk->lock);
 	if (how != SHUT_WR)
 		sk->shut_rd = true;
 	if (how != SHUT_RD)
 		sk->shut_wr = true;
+	ends = sk->shut_wr;
 	rsk_sock_wake(sk);
 	rsk_unlock(&sk->lock);
+	if (!ends)
+		return;
 
 	/* A sender that is at it posts what it has accepted, sees shut_wr and leaves. */
 	rsk_lock(&sk->tx.lock);
@@ -511,7 +516,7 @@ void rsk_stream_shutdown(struct rsk_sock *sk, int how)
 	rsk_lock(&sk->lock);
 	rsk_stream_progress(sk);
 	/* Once for this direction, and once more when the other is given up, too. */
-	if (sk->state == RSK_CONNECTED && sk->shut_wr && (!sk->tx.end_sent || sk->shut_rd))
+	if (sk->state == RSK_CONNECTED && (!sk->tx.end_sent || sk->shut_rd))
 		sk->tx.due |= RSK_DUE_END;
 	rsk_stream_send_control(sk);
 	rsk_unlock(&sk->lock);

@@ -53,7 +53,7 @@ void rsk_stream_rest(struct rsk_sock *sk);
 
 /* A send would take a useful amount, or fail: POLLOUT. State lock held. */
 bool rsk_stream_writable(struct rsk_sock *sk);
-/* Ends the sending direction. Under no lock. */
+/* Ends directions, as shutdown(2) names them. Under no lock. */
 void rsk_stream_shutdown(struct rsk_sock *sk, int how);
 
 /* True when nothing that was sent can still be lost by destroying the QP. State lock held. */

@@ -260,6 +260,21 @@ START_TEST(shutting_down_writing_wakes_a_send_with_broken_pipe)
 }
 END_TEST
 
+START_TEST(shutting_down_reading_does_not_wait_for_a_sender)
+{
+	struct pair p = pair_narrow();
+	struct stream s = { .seed = 11, .bytes = fill_send_side(p.a, 11) };
+	struct call sending;
+
+	call_blocks(&sending, call_send_byte, p.a);
+	OK(rsk_shutdown(p.a, SHUT_RD));
+	ck_assert(!sending.task.done);
+	stream_take(p.b, &s);
+	call_returns(&sending);
+	ck_assert_int_eq(sending.ret, 1);
+}
+END_TEST
+
 static int socket_that_receives(void)
 {
 	return pair_connected().a;
@@ -478,6 +493,7 @@ int main(void)
 	tcase_add_test(tc, shutting_down_reading_wakes_a_receive_with_end_of_file);
 	tcase_add_test(tc, shutting_down_reading_wakes_a_poll);
 	tcase_add_test(tc, shutting_down_writing_wakes_a_send_with_broken_pipe);
+	tcase_add_test(tc, shutting_down_reading_does_not_wait_for_a_sender);
 	tcase_add_loop_test(tc, closing_wakes_a_blocked_call_with_an_error, 0, COUNT(blocking));
 	tcase_add_test(tc, closing_wakes_a_sleeping_poll);
 	tcase_add_test(tc, closing_wakes_all_who_are_blocked);
