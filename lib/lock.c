@@ -25,10 +25,22 @@ void rsk_futex_wake(_Atomic(uint32_t) *word, int count)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count);
 }
 
-void rsk_lock_slowly(struct rsk_lock *lock)
+int rsk_lock_until(struct rsk_lock *lock, int64_t deadline)
 {
+	int ret = 0;
+
 	/* Whoever comes here marks the lock wanted, also when it gets it: others may be asleep. */
 	while (atomic_exchange_explicit(&lock->state, RSK_LOCK_WANTED, memory_order_acquire) !=
-	       RSK_LOCK_FREE)
-		rsk_futex_wait(&lock->state, RSK_LOCK_WANTED, INT64_MAX);
+	       RSK_LOCK_FREE) {
+		if (ret)
+			return ret;
+		ret = rsk_futex_wait(&lock->state, RSK_LOCK_WANTED, deadline);
+	}
+	return 0;
+}
+
+void rsk_lock_slowly(struct rsk_lock *lock)
+{
+	while (rsk_lock_until(lock, INT64_MAX))
+		;
 }

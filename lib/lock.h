@@ -18,6 +18,8 @@ struct rsk_lock {
 };
 
 void rsk_lock_slowly(struct rsk_lock *lock);
+/* For who cannot wait for ever: 0, or as the next says. */
+int rsk_lock_until(struct rsk_lock *lock, int64_t deadline);
 
 /* Sleeps while *word is @value, until woken or until @deadline (ns of the monotonic clock, INT64_MAX:
  * for ever). 0, -EAGAIN (the deadline), or -EINTR. May return early. */

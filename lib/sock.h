@@ -285,15 +285,16 @@ static inline bool rsk_sock_nonblocking(struct rsk_sock *sk, int flags)
 	return flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
 }
 
-/* @turn is tx.lock or rx.lock. -EAGAIN: another call has it, maybe for long, and must not be waited for. */
-static inline int rsk_sock_take_turn(struct rsk_sock *sk, struct rsk_lock *turn, int flags)
+/* Sleeps until the turn is free; as rsk_sock_wait(). *deadline is set, for the rest of the call. */
+int rsk_sock_await_turn(struct rsk_sock *sk, struct rsk_lock *turn, int64_t *deadline);
+
+/* @turn is tx.lock or rx.lock, which another call may have for long. 0, -EAGAIN or -EINTR. */
+static inline int rsk_sock_take_turn(struct rsk_sock *sk, struct rsk_lock *turn, int flags, int64_t *deadline)
 {
 	if (rsk_trylock(turn))
 		return 0;
-	if (!rsk_sock_nonblocking(sk, flags)) {
-		rsk_lock(turn);
-		return 0;
-	}
+	if (!rsk_sock_nonblocking(sk, flags))
+		return rsk_sock_await_turn(sk, turn, deadline);
 	/* Noted first, then tried again: who gives up the turn in between sees the one or the other. */
 	atomic_fetch_or(&sk->turned_away, turn == &sk->rx.lock ? POLLIN : POLLOUT);
 	return rsk_trylock(turn) ? 0 : -EAGAIN;

@@ -191,12 +191,12 @@ static inline int look(struct rsk_sock *sk, const struct rsk_cursor *to, int fla
 }
 
 /* MSG_PEEK: nothing is taken. */
-static __attribute__((noinline)) int peek(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
+static __attribute__((noinline)) int peek(struct rsk_sock *sk, struct rsk_cursor *to, int flags,
+					  struct looks *looks)
 {
 	struct rsk_rx *rx = &sk->rx;
 	struct rsk_place place = rx->place;
 	uint64_t start = atomic_load_explicit(&rx->drained, memory_order_relaxed);
-	struct looks looks = { 0 };
 	int ret = 1;
 
 	while (ret > 0 && to->done != to->total) {
@@ -208,24 +208,23 @@ static __attribute__((noinline)) int peek(struct rsk_sock *sk, struct rsk_cursor
 		else if (place.segment - rx->place.segment == RSK_SEGMENTS)
 			break;
 		else
-			ret = look(sk, to, flags, &looks);
+			ret = look(sk, to, flags, looks);
 		if (!place.left)
 			place = next_segment(rx, place.segment);
 	}
 	return ret;
 }
 
-static inline int take(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
+static inline int take(struct rsk_sock *sk, struct rsk_cursor *to, int flags, struct looks *looks)
 {
 	struct rsk_rx *rx = &sk->rx;
 	uint64_t position = atomic_load_explicit(&rx->drained, memory_order_relaxed);
-	struct looks looks = { 0 };
 
 	while (to->done != to->total) {
 		uint64_t len = rx->seen - position;
 
 		if (!len) {
-			int ret = look(sk, to, flags, &looks);
+			int ret = look(sk, to, flags, looks);
 
 			if (ret <= 0)
 				return ret;
@@ -245,11 +244,12 @@ static inline int take(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 
 ssize_t rsk_stream_recv(struct rsk_sock *sk, struct rsk_cursor *to, int flags)
 {
-	int ret = rsk_sock_take_turn(sk, &sk->rx.lock, flags);
+	struct looks looks = { 0 };
+	int ret = rsk_sock_take_turn(sk, &sk->rx.lock, flags, &looks.deadline);
 
 	if (ret)
 		return ret;
-	ret = flags & MSG_PEEK ? peek(sk, to, flags) : take(sk, to, flags);
+	ret = flags & MSG_PEEK ? peek(sk, to, flags, &looks) : take(sk, to, flags, &looks);
 	rsk_sock_give_turn(sk, &sk->rx.lock);
 	return to->done ? (ssize_t)to->done : rsk_sock_report(sk, ret);
 }

@@ -368,7 +368,7 @@ ssize_t rsk_stream_send(struct rsk_sock *sk, struct rsk_cursor *from, int flags)
 	int64_t deadline = 0;
 	int ret;
 
-	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
+	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags, &deadline);
 	if (ret)
 		return ret;
 	if (joins(sk, flags))
@@ -409,7 +409,7 @@ ssize_t rsk_stream_write(struct rsk_sock *sk, struct rsk_cursor *from, uint64_t 
 	int64_t deadline = 0;
 	int ret;
 
-	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags);
+	ret = rsk_sock_take_turn(sk, &sk->tx.lock, flags, &deadline);
 	if (ret)
 		return ret;
 	/* What was sent before arrives before. */

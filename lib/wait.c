@@ -273,6 +273,14 @@ uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer)
 	return (uint16_t)rsk_sock_mask(sk) & observer->events;
 }
 
+int rsk_sock_await_turn(struct rsk_sock *sk, struct rsk_lock *turn, int64_t *deadline)
+{
+	rsk_lock(&sk->lock);
+	*deadline = rsk_deadline(turn == &sk->rx.lock ? &sk->options.rcvtimeo : &sk->options.sndtimeo);
+	rsk_unlock(&sk->lock);
+	return rsk_lock_until(turn, *deadline);
+}
+
 void rsk_sock_turn_over(struct rsk_sock *sk)
 {
 	short events = atomic_exchange(&sk->turned_away, 0);

@@ -233,6 +233,35 @@ START_TEST(send_returns_what_went_within_its_time_limit)
 }
 END_TEST
 
+START_TEST(receive_that_waits_for_another_ends_after_its_time_limit)
+{
+	struct pair p = pair_connected();
+	struct call first;
+	char byte;
+
+	call_blocks(&first, call_recv, p.a);
+	limit_time(p.a, SO_RCVTIMEO);
+	FAILS(rsk_recv(p.a, &byte, 1, 0), EAGAIN);
+	say(p.b, "x");
+	call_returns(&first);
+	ck_assert_int_eq(first.ret, 1);
+}
+END_TEST
+
+START_TEST(send_that_waits_for_another_ends_after_its_time_limit)
+{
+	struct pair p = pair_narrow();
+	struct call first;
+
+	fill_send_side(p.a, 10);
+	call_blocks(&first, call_send_4mib, p.a);
+	limit_time(p.a, SO_SNDTIMEO);
+	FAILS(rsk_send(p.a, "x", 1, 0), EAGAIN);
+	OK(rsk_close(p.b));
+	call_returns(&first);
+}
+END_TEST
+
 START_TEST(connect_ends_after_its_time_limit)
 {
 	struct raw r;
@@ -531,6 +560,8 @@ int main(void)
 	tcase_add_test(tc, accept_ends_after_its_time_limit);
 	tcase_add_test(tc, send_ends_after_its_time_limit);
 	tcase_add_test(tc, send_returns_what_went_within_its_time_limit);
+	tcase_add_test(tc, receive_that_waits_for_another_ends_after_its_time_limit);
+	tcase_add_test(tc, send_that_waits_for_another_ends_after_its_time_limit);
 	tcase_add_test(tc, connect_ends_after_its_time_limit);
 
 	tc = group(s, "rsk_poll", 150);

@@ -52,6 +52,36 @@ START_TEST(signal_interrupts_a_send)
 }
 END_TEST
 
+START_TEST(signal_interrupts_a_receive_that_waits_for_another)
+{
+	struct pair p = pair_connected();
+	struct call first, c;
+
+	call_blocks(&first, call_recv, p.a);
+	c = interrupted(call_recv, p.a);
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+	say(p.b, "data");
+	call_returns(&first);
+	ck_assert_int_eq(first.ret, 4);
+}
+END_TEST
+
+START_TEST(signal_interrupts_a_send_that_waits_for_another)
+{
+	struct pair p = pair_narrow();
+	struct call first, c;
+
+	fill_send_side(p.a, 3);
+	call_blocks(&first, call_send_4mib, p.a);
+	c = interrupted(call_send_4mib, p.a);
+	ck_assert_int_eq(c.ret, -1);
+	ck_assert_int_eq(c.error, EINTR);
+	OK(rsk_close(p.b));
+	call_returns(&first);
+}
+END_TEST
+
 START_TEST(signal_cuts_a_send_short)
 {
 	struct pair p = pair_narrow();
@@ -195,6 +225,8 @@ int main(void)
 	tc = group(s, "signals", 150);
 	tcase_add_test(tc, signal_interrupts_a_receive);
 	tcase_add_test(tc, signal_interrupts_a_send);
+	tcase_add_test(tc, signal_interrupts_a_receive_that_waits_for_another);
+	tcase_add_test(tc, signal_interrupts_a_send_that_waits_for_another);
 	tcase_add_test(tc, signal_cuts_a_send_short);
 	tcase_add_test(tc, signal_interrupts_an_accept);
 	tcase_add_test(tc, signal_interrupts_a_poll_whatever_its_flags);
