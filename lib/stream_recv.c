@@ -195,10 +195,14 @@ static __attribute__((noinline)) int peek(struct rsk_sock *sk, struct rsk_cursor
 					  struct looks *looks)
 {
 	struct rsk_rx *rx = &sk->rx;
-	struct rsk_place place = rx->place;
 	uint64_t start = atomic_load_explicit(&rx->drained, memory_order_relaxed);
-	int ret = 1;
+	int ret = rx->seen != start ? 1 : look(sk, to, flags, looks);
+	struct rsk_place place;
 
+	if (ret <= 0)
+		return ret;
+	/* Now there is a connection: before, the engine may be making its segments. */
+	place = rx->place;
 	while (ret > 0 && to->done != to->total) {
 		uint64_t len = rx->seen - start - to->done;
 

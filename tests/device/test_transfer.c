@@ -290,6 +290,37 @@ START_TEST(peek_waits_for_all_when_asked_to)
 }
 END_TEST
 
+static struct call early_peek;
+static struct address peer_to_be;
+
+/* On the engine: meanwhile no connection is made. */
+static void connect_and_peek(int fd, uint32_t events, void *socket)
+{
+	int connecting = *(int *)socket;
+
+	(void)fd, (void)events;
+	FAILS(rsk_connect(connecting, &peer_to_be.any, peer_to_be.len), EINPROGRESS);
+	set_nonblocking(connecting, false);
+	call_blocks(&early_peek, call_peek_all_six, connecting);
+}
+
+START_TEST(peek_may_begin_before_there_is_a_connection)
+{
+	int listening = listener(), connecting = socket_with(AF_INET, NO_OPTIONS), accepted;
+	struct pair p = pair_connected();
+
+	peer_to_be = local_address(listening);
+	set_nonblocking(connecting, true);
+	ck_assert_int_eq(rsk_watch(p.a, EPOLLIN, connect_and_peek, &connecting), 0);
+	say(p.b, "x");
+	accepted = accept_from(listening);
+	say(accepted, "onetwo");
+	call_returns(&early_peek);
+	ck_assert_int_eq(early_peek.ret, 0);
+	ck_assert_int_eq(call_peek_all_six(connecting), 0);
+}
+END_TEST
+
 START_TEST(peek_ends_with_what_the_buffer_holds)
 {
 	static char seen[MIB];
@@ -618,6 +649,7 @@ int main(void)
 	tcase_add_test(tc, waitall_returns_less_at_end_of_file);
 	tcase_add_test(tc, waitall_without_waiting_takes_what_is_there);
 	tcase_add_test(tc, peek_waits_for_all_when_asked_to);
+	tcase_add_test(tc, peek_may_begin_before_there_is_a_connection);
 	tcase_add_test(tc, peek_ends_with_what_the_buffer_holds);
 	tcase_add_test(tc, truncated_bytes_are_dropped_unread);
 	tcase_add_test(tc, many_bytes_can_be_dropped);
