@@ -36,6 +36,7 @@ int rsk_slot_fill(int fd, uint32_t kind, void *object, struct rsk_slot **own,
 		  void (*closed)(void *object))
 {
 	struct rsk_slot *slot = rsk_fd_slot(fd);
+	uint32_t users, open;
 
 	if (!slot) {
 		int ret = add_page(fd);
@@ -45,11 +46,14 @@ int rsk_slot_fill(int fd, uint32_t kind, void *object, struct rsk_slot **own,
 		slot = rsk_fd_slot(fd);
 	}
 	/* Who closed the number before has read the slot when it counts as free. */
-	atomic_load(&slot->users);
+	users = atomic_load(&slot->users);
 	*own = slot;
 	slot->object = object;
 	slot->closed = closed;
-	atomic_fetch_or(&slot->users, RSK_FD_OPEN | kind);
+	/* It may be open: then the application has closed the number by close(2), and lost what it was. */
+	do
+		open = (users & ~RSK_FD_EPOLL) | RSK_FD_OPEN | kind;
+	while (!atomic_compare_exchange_weak(&slot->users, &users, open));
 	return 0;
 }
 

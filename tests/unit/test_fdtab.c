@@ -217,6 +217,26 @@ START_TEST(number_is_free_for_another_object_after_close)
 }
 END_TEST
 
+static const uint32_t kinds[] = { 0, RSK_FD_EPOLL };
+
+/* close(2) on a number tells the table nothing. */
+START_TEST(number_that_is_open_is_free_for_another_object)
+{
+	uint32_t kind = kinds[_i & 1], former = kinds[_i >> 1];
+	struct object lost = { .closed = 0 }, o = { .closed = 0 };
+
+	ck_assert_int_eq(rsk_slot_fill(10, former, &lost, &lost.sk.slot, count_closed), 0);
+	ck_assert_int_eq(rsk_slot_fill(10, kind, &o, &o.sk.slot, count_closed), 0);
+	ck_assert_ptr_null(rsk_slot_enter(10, kind ^ RSK_FD_EPOLL));
+	ck_assert_ptr_eq(rsk_slot_enter(10, kind), &o);
+	ck_assert(rsk_slot_close(o.sk.slot));
+	rsk_slot_leave(o.sk.slot);
+	ck_assert_int_eq(o.closed, 1);
+	ck_assert_int_eq(lost.closed, 0);
+	ck_assert_ptr_null(rsk_slot_enter(10, kind));
+}
+END_TEST
+
 static struct object successor;
 
 static void insert_successor(void *sk)
@@ -605,6 +625,7 @@ int main(void)
 	tcase_add_test(tc, second_close_is_told_that_it_came_late);
 	tcase_add_test(tc, calls_that_left_before_close_do_not_count);
 	tcase_add_test(tc, number_is_free_for_another_object_after_close);
+	tcase_add_loop_test(tc, number_that_is_open_is_free_for_another_object, 0, 4);
 	tcase_add_test(tc, number_is_free_already_when_closed_runs);
 	tcase_add_test(tc, closing_one_number_leaves_its_neighbours_alone);
 
