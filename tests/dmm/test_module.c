@@ -68,6 +68,17 @@ START_TEST(loading_does_not_load_librsk)
 }
 END_TEST
 
+/* Its thread may be at work, and is not waited for. */
+START_TEST(librsk_stays_when_it_is_closed)
+{
+	void *librsk = dlopen("librsk.so.0", RTLD_LAZY);
+
+	ck_assert_ptr_nonnull(librsk);
+	ck_assert_int_eq(dlclose(librsk), 0);
+	ck_assert_ptr_nonnull(dlopen("librsk.so.0", RTLD_LAZY | RTLD_NOLOAD));
+}
+END_TEST
+
 START_TEST(exports_the_registration_function_alone)
 {
 	void *module = dlopen(DMM_MODULE, RTLD_LAZY);
@@ -349,6 +360,7 @@ int main(int argc, char **argv)
 	tc = group(s, "loading", 20);
 	tcase_add_test(tc, loads_and_registers);
 	tcase_add_test(tc, loading_does_not_load_librsk);
+	tcase_add_test(tc, librsk_stays_when_it_is_closed);
 	tcase_add_test(tc, exports_the_registration_function_alone);
 	tcase_add_test(tc, registering_with_nothing_fails);
 
