@@ -134,7 +134,9 @@ static int poll_fds(struct pollfd *fds, nfds_t nfds, int64_t deadline, const sig
 		fds[i].revents = 0;
 		set.socks[i] = rsk_fd_get(fds[i].fd);
 	}
+	rsk_sock_waiting = true;
 	ret = poll_set(&set, deadline, sigmask);
+	rsk_sock_waiting = false;
 	for (nfds_t i = 0; i < nfds; i++) {
 		if (set.socks[i])
 			rsk_fd_put(set.socks[i]);

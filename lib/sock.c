@@ -24,6 +24,8 @@ enum {
 static pthread_mutex_t closing_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t closing_cond = PTHREAD_COND_INITIALIZER;
 static unsigned closing;
+/* Those before that: a call of another thread is still inside. */
+static unsigned inside;
 
 static void run_close(struct rsk_work *work);
 
@@ -258,6 +260,7 @@ static void released(void *object)
 	bool used;
 
 	pthread_mutex_lock(&closing_lock);
+	inside--;
 	closing++;
 	pthread_mutex_unlock(&closing_lock);
 
@@ -305,6 +308,9 @@ bool rsk_sock_close(struct rsk_sock *sk)
 {
 	if (!rsk_fd_close(sk))
 		return false;
+	pthread_mutex_lock(&closing_lock);
+	inside++;
+	pthread_mutex_unlock(&closing_lock);
 	rsk_lock(&sk->lock);
 	sk->closed = true;
 	rsk_sock_dismiss(sk);
@@ -343,7 +349,9 @@ void rsk_sock_close_all(void)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT) + 1;
 	pthread_mutex_lock(&closing_lock);
-	while (closing && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
+	/* Unless the call is our own, and exit(3) comes from a signal's handler. */
+	while ((closing || (inside && !rsk_sock_waiting)) &&
+	       !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
 		;
 	pthread_mutex_unlock(&closing_lock);
 }
@@ -353,5 +361,5 @@ void rsk_sock_forget_all(void)
 	rsk_fd_forget();
 	rsk_ready_forget();
 	pthread_mutex_init(&closing_lock, NULL);
-	closing = 0;
+	closing = inside = 0;
 }

@@ -271,6 +271,9 @@ int rsk_ms_until(int64_t deadline);
 /* How long a blocking call polls before it sleeps. */
 int64_t rsk_spin_ns(void);
 
+/* Is this thread inside a call that waits? Near at hand, for every such call says so. */
+extern _Thread_local bool rsk_sock_waiting __attribute__((tls_model("initial-exec")));
+
 /* Sleeps until @look says yes, which takes in completions first. @tx: room to send matters, too. The
  * state lock is held on entry and exit, and when @look is called. Returns 0, -EAGAIN (the deadline
  * passed), -EINTR, or -ECONNABORTED (closed meanwhile). */

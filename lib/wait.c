@@ -275,10 +275,15 @@ uint32_t rsk_sock_look(struct rsk_sock *sk, const struct rsk_observer *observer)
 
 int rsk_sock_await_turn(struct rsk_sock *sk, struct rsk_lock *turn, int64_t *deadline)
 {
+	int ret;
+
 	rsk_lock(&sk->lock);
 	*deadline = rsk_deadline(turn == &sk->rx.lock ? &sk->options.rcvtimeo : &sk->options.sndtimeo);
 	rsk_unlock(&sk->lock);
-	return rsk_lock_until(turn, *deadline);
+	rsk_sock_waiting = true;
+	ret = rsk_lock_until(turn, *deadline);
+	rsk_sock_waiting = false;
+	return ret;
 }
 
 void rsk_sock_turn_over(struct rsk_sock *sk)
@@ -300,6 +305,8 @@ void rsk_sock_turn_over(struct rsk_sock *sk)
 }
 
 /* Waiting */
+
+_Thread_local bool rsk_sock_waiting;
 
 int64_t rsk_now(void)
 {
@@ -438,6 +445,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 
 	if (look(sk) || spin(sk, look))
 		return 0;
+	rsk_sock_waiting = true;
 	sk->waiters++;
 	for (;;) {
 		if (sk->closed) {
@@ -462,6 +470,7 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 		settle(sk, 0);
 	}
 	sk->waiters--;
+	rsk_sock_waiting = false;
 	/* While this thread slept for all, others left events to it, and may have had their edge of them. */
 	if (sk->observers || sk->wanted)
 		quiesce(sk, 0);

@@ -3,9 +3,11 @@
  * Connections end as on TCP, each direction by itself; nothing that was sent is lost by closing;
  * and everything that was taken is given back.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +19,13 @@
 /* Descriptors and threads that the library may keep for itself, however many connections it had. */
 #define LIBRARY_DESCRIPTORS 16
 #define LIBRARY_THREADS 3 /* software verbs have one, and so has the thread sanitizer */
+
+/* To exit in a handler is common, and not safe: the thread sanitizer says so. */
+#ifdef __SANITIZE_THREAD__
+#define HANDLERS_MUST_BE_SAFE true
+#else
+#define HANDLERS_MUST_BE_SAFE false
+#endif
 
 static bool descriptors_at_most(long goal)
 {
@@ -282,6 +291,69 @@ START_TEST(exit_waits_for_a_slow_reader)
 }
 END_TEST
 
+enum { READERS = 16 };
+
+static const struct stream few = { .seed = 13, .bytes = 10 * KIB };
+
+static void speak_and_exit_under_readers(struct peer *me)
+{
+	struct call reading[READERS];
+
+	for (int i = 0; i < READERS; i++) {
+		int fd = peer_connect(me, NO_OPTIONS);
+
+		stream_send(fd, &few);
+		call_blocks(&reading[i], call_recv, fd);
+		ck_assert_int_eq(pthread_detach(reading[i].task.thread), 0);
+	}
+	exit(0);
+}
+
+START_TEST(exit_loses_nothing_though_other_threads_receive)
+{
+	int fd[READERS];
+	struct peer p;
+
+	peer_start(&p, speak_and_exit_under_readers);
+	for (int i = 0; i < READERS; i++)
+		fd[i] = peer_accept(&p, NO_OPTIONS);
+	for (int i = 0; i < READERS; i++) {
+		stream_take(fd[i], &few);
+		check_end_of_file(fd[i]);
+	}
+	peer_finish(&p);
+}
+END_TEST
+
+static void exit_at_once(int signal)
+{
+	(void)signal;
+	exit(0);
+}
+
+/* The call that is interrupted never ends: nobody may wait for it. */
+static void exit_from_a_handler(struct peer *me)
+{
+	struct itimerval soon = { { 0, 50000 }, { 0, 50000 } };
+	int fd;
+
+	ck_assert_int_eq(setenv("RSK_CLOSE_TIMEOUT", "3600", 1), 0);
+	fd = peer_connect(me, NO_OPTIONS);
+	signal(SIGALRM, exit_at_once);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	call_recv(fd);
+}
+
+START_TEST(exit_in_a_handler_does_not_wait_for_the_call_it_interrupted)
+{
+	struct peer p;
+
+	peer_start(&p, exit_from_a_handler);
+	peer_accept(&p, NO_OPTIONS);
+	peer_finish(&p);
+}
+END_TEST
+
 static void close_fresh(void)
 {
 	OK(rsk_close(socket_with(AF_INET, NO_OPTIONS)));
@@ -476,6 +548,10 @@ int main(void)
 	tcase_add_test(tc, closed_descriptor_is_free_at_once);
 	tcase_add_test(tc, exit_right_after_close_loses_nothing);
 	tcase_add_test(tc, exit_waits_for_a_slow_reader);
+	/* A race is not always lost at once. */
+	tcase_add_loop_test(tc, exit_loses_nothing_though_other_threads_receive, 0, 5);
+	if (!HANDLERS_MUST_BE_SAFE)
+		tcase_add_test(tc, exit_in_a_handler_does_not_wait_for_the_call_it_interrupted);
 	tcase_add_loop_test(tc, socket_can_be_closed_at_every_stage, 0, COUNT(stages));
 
 	tc = group(s, "what connections cost", 300);
