@@ -109,14 +109,16 @@ int rsk_cm_bind(struct rsk_sock *sk, const struct sockaddr *addr)
 	if (ret)
 		return ret;
 	if (rdma_bind_addr(sk->cm.id, (struct sockaddr *)(uintptr_t)addr))
-		return -errno;
+		ret = -errno;
 	/* The kernel also binds to addresses that no device serves, such as 127.0.0.1. */
-	if (!sk->cm.id->verbs && !is_wildcard(addr)) {
+	else if (!sk->cm.id->verbs && !is_wildcard(addr))
+		ret = -ENODEV;
+	/* The next attempt may be made with other options. */
+	if (ret)
 		drop_id(sk);
-		return -ENODEV;
-	}
-	note_local_addr(sk);
-	return 0;
+	else
+		note_local_addr(sk);
+	return ret;
 }
 
 /* Actions: 0, or -errno after rsk_sock_fail() */

@@ -275,6 +275,20 @@ START_TEST(reused_address_may_be_bound_while_an_old_connection_holds_it)
 }
 END_TEST
 
+START_TEST(option_helps_after_a_bind_that_failed)
+{
+	const struct option *reuse = OPTIONS({ SOL_SOCKET, SO_REUSEADDR, 1 });
+	int holder = socket_with(AF_INET, reuse), next = socket_with(AF_INET, NO_OPTIONS);
+	struct address here = address_of_device(AF_INET, 0);
+
+	OK(rsk_bind(holder, &here.any, here.len));
+	here = local_address(holder);
+	FAILS(rsk_bind(next, &here.any, here.len), EADDRINUSE);
+	OK(rsk_setsockopt(next, SOL_SOCKET, SO_REUSEADDR, &reuse->value, sizeof(reuse->value)));
+	OK(rsk_bind(next, &here.any, here.len));
+}
+END_TEST
+
 /* -- inherited --------------------------------------------------------------------------------- */
 
 static const struct {
@@ -793,6 +807,7 @@ int main(void)
 	tcase_add_test(tc, buffer_sizes_cannot_change_once_connected);
 	tcase_add_test(tc, stored_options_can_change_any_time);
 	tcase_add_test(tc, reused_address_may_be_bound_while_an_old_connection_holds_it);
+	tcase_add_test(tc, option_helps_after_a_bind_that_failed);
 
 	tc = group(s, "inherited", 100);
 	tcase_add_loop_test(tc, accepted_socket_inherits_the_option, 0, COUNT(inherited));
