@@ -188,6 +188,11 @@ int rsk_progress_call(int (*fn)(void *arg), void *arg)
 	return call.result;
 }
 
+void rsk_progress_turn(void)
+{
+	ev_run(engine.loop, EVRUN_ONCE);
+}
+
 static void timer_fired(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct rsk_timer *timer = watcher->data;

@@ -41,6 +41,8 @@ bool rsk_progress_post(struct rsk_work *work);
 int rsk_progress_call(int (*fn)(void *arg), void *arg);
 
 /* The rest is for the engine thread alone. */
+/* Does what there is to do next, waiting for it. */
+void rsk_progress_turn(void);
 void rsk_timer_start(struct rsk_timer *timer, unsigned ms, void (*fn)(struct rsk_timer *));
 void rsk_timer_stop(struct rsk_timer *timer);
 /* Calls @fn whenever @fd is readable. */

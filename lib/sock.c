@@ -341,17 +341,48 @@ static void close_one(struct rsk_sock *sk)
 	rsk_sock_close(sk);
 }
 
+/* A call of our own that waits never ends: exit(3) comes from a signal's handler. closing_lock held. */
+static bool some_are_closing(void)
+{
+	return closing || (inside && !rsk_sock_waiting);
+}
+
+static void only_wake(struct rsk_timer *timer)
+{
+	(void)timer;
+}
+
+/* exit(3) in a callback of rsk_watch(): who is to close them all is the caller. */
+static void close_on_this_thread(unsigned seconds)
+{
+	int64_t until = rsk_now() + seconds * INT64_C(1000000000);
+	struct rsk_timer limit = { 0 };
+	bool some = true;
+
+	rsk_timer_start(&limit, seconds * 1000, only_wake);
+	while (some && rsk_now() < until) {
+		rsk_progress_turn();
+		pthread_mutex_lock(&closing_lock);
+		some = some_are_closing();
+		pthread_mutex_unlock(&closing_lock);
+	}
+	rsk_timer_stop(&limit);
+}
+
 void rsk_sock_close_all(void)
 {
+	unsigned limit = (unsigned)rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT) + 1;
 	struct timespec until;
 
 	rsk_fd_each(close_one);
+	if (rsk_progress_is_engine()) {
+		close_on_this_thread(limit);
+		return;
+	}
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT) + 1;
+	until.tv_sec += limit;
 	pthread_mutex_lock(&closing_lock);
-	/* Unless the call is our own, and exit(3) comes from a signal's handler. */
-	while ((closing || (inside && !rsk_sock_waiting)) &&
-	       !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
+	while (some_are_closing() && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
 		;
 	pthread_mutex_unlock(&closing_lock);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -354,6 +355,39 @@ START_TEST(exit_in_a_handler_does_not_wait_for_the_call_it_interrupted)
 }
 END_TEST
 
+static void exit_from_a_callback(int fd, uint32_t events, void *arg)
+{
+	(void)fd, (void)events, (void)arg;
+	exit(0);
+}
+
+/* The callback is run by the thread that would have the rest to do: who exits there does it. */
+static void speak_and_exit_from_a_callback(struct peer *me)
+{
+	int fd;
+
+	ck_assert_int_eq(setenv("RSK_CLOSE_TIMEOUT", "3600", 1), 0);
+	fd = peer_connect(me, OPTIONS({ SOL_SOCKET, SO_SNDBUF, 2 * LAST_WORDS }));
+	OK(rsk_watch(fd, EPOLLIN, exit_from_a_callback, NULL));
+	stream_send(fd, &last_words);
+	for (;;)
+		pause();
+}
+
+START_TEST(exit_in_a_callback_closes_what_is_open)
+{
+	struct peer p;
+	int fd;
+
+	peer_start(&p, speak_and_exit_from_a_callback);
+	fd = peer_accept(&p, NO_OPTIONS);
+	stream_take(fd, &last_words);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, 0), 1);
+	check_end_of_file(fd);
+	peer_finish(&p);
+}
+END_TEST
+
 static void close_fresh(void)
 {
 	OK(rsk_close(socket_with(AF_INET, NO_OPTIONS)));
@@ -552,6 +586,7 @@ int main(void)
 	tcase_add_loop_test(tc, exit_loses_nothing_though_other_threads_receive, 0, 5);
 	if (!HANDLERS_MUST_BE_SAFE)
 		tcase_add_test(tc, exit_in_a_handler_does_not_wait_for_the_call_it_interrupted);
+	tcase_add_test(tc, exit_in_a_callback_closes_what_is_open);
 	tcase_add_loop_test(tc, socket_can_be_closed_at_every_stage, 0, COUNT(stages));
 
 	tc = group(s, "what connections cost", 300);
