@@ -52,6 +52,9 @@ static int64_t look(struct rsk_sock *sk)
 	rsk_stream_progress(sk);
 	if (sk->state != RSK_CONNECTED)
 		return RSK_NEVER;
+	/* A probe would be the first word, too; and until then there is nothing to confirm. */
+	if (!rsk_qp_may_begin(&sk->qp))
+		return now + step_ns(&sk->options);
 	if (!sk->qp.probing) {
 		due = probe_due(sk, now);
 		if (now < due)

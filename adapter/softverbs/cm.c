@@ -437,6 +437,8 @@ int soft_cm_send_rep(struct soft_id *id, const struct rdma_conn_param *param)
 		ret = soft_cm_start_qp(id);
 		if (ret)
 			return ret;
+		if (id->ibv.qp)
+			soft_qp(id->ibv.qp)->speaks_second = soft_options.iwarp;
 	}
 	id->state = ud ? SOFT_ESTABLISHED : SOFT_ACCEPTED;
 	send_packet(id, &packet, SOFT_REP);

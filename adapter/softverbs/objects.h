@@ -159,6 +159,7 @@ struct soft_qp {
 	bool gone;                   /* nobody is there to acknowledge anything */
 	bool lost;                   /* and never will be: its process, or the QP, has ended */
 	bool cut;                    /* by a fault: nothing passes */
+	bool speaks_second;          /* iWARP: the peer breaks off if this side begins */
 	struct soft_timer heal;
 
 	/* Requester. Positions count messages: completed <= acknowledged, sent <= posted. */

@@ -85,6 +85,8 @@ static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
 
 	if (ret)
 		return ret;
+	if (qp->speaks_second && !qp->msn)
+		soft_qp_fail(qp);
 	if (fault.action == SOFT_PARTITION)
 		soft_qp_cut(qp, (unsigned)fault.value);
 	else if (fault.action == SOFT_LINK_DOWN)

@@ -208,6 +208,27 @@ START_TEST(peer_that_does_not_read_is_left_in_peace)
 }
 END_TEST
 
+#define MSG_DATA(n) (0x00000000u | (n))
+
+/* On iWARP who accepted must let the other begin, or devices break off: not even a probe may come first. */
+START_TEST(peer_that_has_not_begun_is_left_in_peace)
+{
+	const struct option *both = OPTIONS(SHORT_KEEPALIVE, SHORT_USER_TIMEOUT);
+	int listening = listener_with(AF_INET, both, 1), fd;
+	struct address there = local_address(listening);
+	char got[5];
+	struct raw r;
+
+	raw_connect(&r, &there, NULL);
+	ck_assert_int_eq(raw_event(&r, NULL), RDMA_CM_EVENT_ESTABLISHED);
+	fd = accept_from(listening);
+	check_left_in_peace(fd);
+	raw_post_data(&r, MSG_DATA(5), "hello", 5);
+	ck_assert_int_eq(rsk_recv(fd, got, sizeof(got), MSG_WAITALL), sizeof(got));
+	ck_assert_mem_eq(got, "hello", sizeof(got));
+}
+END_TEST
+
 static void connect_and_echo_a_byte(struct peer *me)
 {
 	int fd = peer_connect(me, NO_OPTIONS);
@@ -379,6 +400,7 @@ int main(void)
 	tc = group(s, "well", 200);
 	tcase_add_test(tc, silent_peer_is_left_in_peace);
 	tcase_add_test(tc, peer_that_does_not_read_is_left_in_peace);
+	tcase_add_test(tc, peer_that_has_not_begun_is_left_in_peace);
 	/* Software verbs are an adapter inside of the process, and stop with it. */
 	if (!getenv("RSK_PRELOAD"))
 		tcase_add_test(tc, stopped_process_is_left_in_peace);

@@ -361,6 +361,9 @@ static void connect_and_wait(struct peer *me)
 	make_qp(&end, &usual_terms);
 	ck_assert_int_eq(rdma_connect(end.id, &param), 0);
 	expect_event(end.events, RDMA_CM_EVENT_ESTABLISHED);
+	/* On iWARP the other end may not speak first. */
+	ck_assert_int_eq(post_send(&end, a_send, 0, 8), 0);
+	expect_status(end.sends, IBV_WC_SUCCESS);
 	peer_signal(me);
 	peer_await(me);
 }
@@ -382,9 +385,11 @@ START_TEST(killed_peer_is_a_dead_node)
 	ck_assert_int_eq(next_event(events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
 	end = (struct end){ .id = event.id };
 	make_qp(&end, &usual_terms);
+	post_recv(&end, 0, 0, 8);
 	ck_assert_int_eq(rdma_accept(end.id, &param), 0);
 	expect_event(events, RDMA_CM_EVENT_ESTABLISHED);
 	peer_await(&p);
+	expect_status(end.recvs, IBV_WC_SUCCESS);
 	peer_kill(&p);
 	expect_event(events, RDMA_CM_EVENT_DISCONNECTED);
 	ck_assert_int_eq(post_send(&end, a_send, 0, 8), 0);
