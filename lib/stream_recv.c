@@ -70,7 +70,7 @@ static bool can_recv(struct rsk_sock *sk)
 static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, int flags,
 						    int64_t *deadline)
 {
-	bool nonblock = rsk_sock_nonblocking(sk, flags);
+	bool nonblock = rsk_sock_nonblocking(sk, flags), looked = false;
 	int ret;
 
 	for (;;) {
@@ -78,8 +78,10 @@ static __attribute__((noinline)) int wait_for_data(struct rsk_sock *sk, int flag
 		if (ret != -EAGAIN)
 			return ret;
 		if (nonblock) {
-			if (!rsk_sock_poll(sk, POLLIN, RSK_LOOK_AND_ARM_LAZILY))
+			/* What was peeked at is there to be read, and nothing more. */
+			if (looked || !rsk_sock_poll(sk, POLLIN, RSK_LOOK_AND_ARM_LAZILY))
 				return ret;
+			looked = true;
 			continue;
 		}
 		if (!*deadline)
