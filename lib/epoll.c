@@ -23,7 +23,7 @@ enum {
 	KERNEL = 1,
 };
 
-/* The instance that this thread takes reports from: it need not be told to itself. */
+/* The instance that this thread takes reports from: what it finds itself, it need not be told. */
 static _Thread_local struct rsk_epoll *taking;
 
 /* Items */
@@ -62,7 +62,7 @@ static void set_raised(struct rsk_epoll *ep, bool raised)
 	ep->raised = raised;
 }
 
-/* The instance's lock held. */
+/* Does not raise the descriptor. The instance's lock held. */
 static void enqueue(struct rsk_item *item)
 {
 	struct rsk_epoll *ep = item->ep;
@@ -75,8 +75,6 @@ static void enqueue(struct rsk_item *item)
 	*ep->last = item;
 	ep->last = &item->next;
 	ep->nready++;
-	if (taking != ep)
-		set_raised(ep, true);
 }
 
 /* Takes over the list's reference. The instance's lock held. */
@@ -95,11 +93,16 @@ static struct rsk_item *dequeue(struct rsk_epoll *ep)
 static void tell(struct rsk_observer *observer, uint32_t arrived)
 {
 	struct rsk_item *item = (struct rsk_item *)observer;
+	struct rsk_epoll *ep = item->ep;
 
 	item->arrived |= arrived;
-	rsk_lock(&item->ep->lock);
+	if (taking == ep)
+		return;              /* by report(), which looks at this very item, and will see it */
+	rsk_lock(&ep->lock);
 	enqueue(item);
-	rsk_unlock(&item->ep->lock);
+	if (item->queued)
+		set_raised(ep, true);
+	rsk_unlock(&ep->lock);
 }
 
 /* The same by who changes the set: an edge of the instance, though others may wait already. */

@@ -154,8 +154,7 @@ inline tell_observer()
 #ifdef EPOLL
 	item_arrived = true;
 #if BROKEN != NO_ENQUEUE
-	item_queued = true;
-	if :: !taking -> bell = true :: else fi;
+	if :: !taking -> item_queued = true; bell = true :: else fi;
 #endif
 #endif
 	skip
