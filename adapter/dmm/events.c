@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "abi.h"
 #include "librsk.h"
@@ -17,6 +18,7 @@ enum {
 	/* What select() calls ready, as Linux: */
 	READABLE = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR,
 	WRITABLE = EPOLLOUT | EPOLLERR,
+	NICE = -10,                  /* of the thread that tells */
 };
 
 static int (*tell)(void *pdata, int events);
@@ -38,6 +40,18 @@ static unsigned look(int fd, unsigned events)
 	return (unsigned)p.revents & ~(unsigned)POLLNVAL;
 }
 
+/* nStack wakes the application's thread while it holds a spinlock that this one takes first of all. Should it
+ * get our processor, it spins there for the rest of its time slice, until we may go on and release the lock. It
+ * does not get it from a thread with a better nice value, where that is permitted. */
+static void take_precedence(void)
+{
+	static _Thread_local bool tried;
+
+	if (!tried && getpriority(PRIO_PROCESS, 0) > NICE)
+		setpriority(PRIO_PROCESS, 0, NICE);
+	tried = true;
+}
+
 /* Something became ready. On librsk's engine thread, with no lock held. */
 static void became_ready(int fd, uint32_t events, void *arg)
 {
@@ -49,6 +63,7 @@ static void became_ready(int fd, uint32_t events, void *arg)
 	if (atomic_load(&entry->shot) != DMM_SHOT_OFF &&
 	    !atomic_compare_exchange_strong(&entry->shot, &armed, DMM_SHOT_FIRED))
 		return;
+	take_precedence();
 	tell(entry->pdata, (int)events);
 }
 

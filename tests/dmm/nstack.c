@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -111,6 +112,7 @@ static struct dmm_ops module;
 static bool loaded;
 static pthread_rwlock_t fork_lock = PTHREAD_RWLOCK_INITIALIZER;
 static atomic_uint told[32], told_late;
+static atomic_int told_at;
 
 static struct app *find(int fd)
 {
@@ -162,6 +164,11 @@ unsigned host_told_late(void)
 	return atomic_load(&told_late);
 }
 
+int host_told_at(void)
+{
+	return told_at;
+}
+
 static void queue(struct set *set, struct item *item)
 {
 	item->queued = true;
@@ -192,6 +199,7 @@ static int event_cb(void *pdata, int events)
 		return -1;
 	for (int bit = 0; bit < 32; bit++)
 		atomic_fetch_add(&told[bit], (unsigned)events >> bit & 1);
+	told_at = getpriority(PRIO_PROCESS, 0);
 	pthread_spin_lock(&info->lock);
 	/* Items are there before the module's add, and after its del. */
 	if (!info->items)

@@ -23,6 +23,8 @@ int host_number(int fd);
 
 /* How often the module told of one of these events. */
 unsigned host_told(unsigned events);
+/* The nice value of the thread that told last. */
+int host_told_at(void);
 
 /* How often it told of a descriptor that is in no set: after the last del, or close. */
 unsigned host_told_late(void);

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "app.h"
@@ -143,6 +144,26 @@ START_TEST(writable_is_told_when_room_comes_back_only)
 	while (!(app_event_now(ep) & EPOLLOUT))
 		(void)!recv(e.b, block, sizeof(block), 0);
 	ck_assert_int_gt(send(e.a, "x", 1, MSG_NOSIGNAL), 0);
+}
+END_TEST
+
+/* A better nice value than that stays. */
+START_TEST(thread_that_tells_goes_first_where_that_is_permitted)
+{
+	static const int better[] = { -10, -15 };
+	int own = getpriority(PRIO_PROCESS, 0);
+	bool permitted = !setpriority(PRIO_PROCESS, 0, better[_i]);
+	struct ends e;
+	int ep;
+
+	if (_i == 0)
+		setpriority(PRIO_PROCESS, 0, own);
+	app_start();
+	e = app_pair();
+	ep = app_set(e.b, EPOLLIN);
+	app_send(e.a, "x");
+	ck_assert_uint_eq(app_event(ep), EPOLLIN);
+	ck_assert_int_eq(host_told_at(), permitted && better[_i] < own ? better[_i] : own);
 }
 END_TEST
 
@@ -651,6 +672,7 @@ int main(void)
 	tcase_add_test(tc, data_that_was_there_before_is_reported_by_add);
 	tcase_add_loop_test(tc, no_wakeup_is_lost, 0, 2);
 	tcase_add_test(tc, writable_is_told_when_room_comes_back_only);
+	tcase_add_loop_test(tc, thread_that_tells_goes_first_where_that_is_permitted, 0, 2);
 	tcase_add_loop_test(tc, oneshot_is_reported_once_until_mod, 0, 2);
 	tcase_add_test(tc, one_descriptor_in_two_sets);
 	tcase_add_test(tc, nothing_is_told_after_the_last_del);
