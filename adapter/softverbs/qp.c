@@ -37,13 +37,18 @@ static int check_caps(struct ibv_qp_init_attr *init)
 {
 	struct ibv_qp_cap *cap = &init->cap;
 	uint32_t wrs = (uint32_t)soft_options.max_qp_wr, sges = (uint32_t)soft_options.max_sge;
+	uint32_t inline_max = (uint32_t)soft_options.max_inline;
+	uint32_t sge_bytes = cap->max_send_sge * (uint32_t)sizeof(struct ibv_sge);
 
 	if (init->qp_type != IBV_QPT_RC && !(init->qp_type == IBV_QPT_UD && !soft_options.iwarp))
 		return EOPNOTSUPP;
 	if (!init->send_cq || !init->recv_cq || cap->max_send_wr > wrs || cap->max_recv_wr > wrs ||
 	    cap->max_send_sge > sges || cap->max_recv_sge > sges ||
-	    cap->max_inline_data > (uint32_t)soft_options.max_inline)
+	    cap->max_inline_data > inline_max)
 		return EINVAL;
+	/* Inline data lies where SGEs would: cards have room for that much, asked or not, and say so. */
+	if (cap->max_inline_data < sge_bytes)
+		cap->max_inline_data = sge_bytes < inline_max ? sge_bytes : inline_max;
 	return 0;
 }
 
