@@ -504,8 +504,10 @@ int soft_cm_disconnect(struct soft_id *id)
 	if (soft_id_is_ud(id))
 		return -EINVAL;
 	switch (id->state) {
+	case SOFT_ACCEPTED:          /* the peer cannot be told yet: the kernel does not, either */
+		soft_cm_fail_qp(id);
+		return 0;
 	case SOFT_ESTABLISHED:
-	case SOFT_ACCEPTED:
 		soft_cm_fail_qp(id);
 		id->state = SOFT_PARTING;
 		soft_timer_start(&id->timer, PART_MS * SOFT_MS, part_timed_out);
@@ -590,8 +592,9 @@ static void take_rtu(struct soft_id *id)
 
 static void take_rej(struct soft_id *id, const struct soft_cm_packet *rej)
 {
+	/* Established, too: the other end may go before it has seen our RTU. */
 	if (id->state != SOFT_CONNECTING && id->state != SOFT_ANSWERED && id->state != SOFT_REQUESTED &&
-	    id->state != SOFT_ACCEPTED)
+	    id->state != SOFT_ACCEPTED && id->state != SOFT_ESTABLISHED)
 		return;
 	soft_timer_stop(&id->timer);
 	id->state = SOFT_ENDED;
@@ -609,14 +612,11 @@ static void take_dreq(struct soft_id *id)
 		end_connection(id);
 		return;
 	}
-	if (id->state != SOFT_ESTABLISHED && id->state != SOFT_ACCEPTED)
+	if (id->state != SOFT_ESTABLISHED)
 		return;
 	/* What was sent before the DREQ comes before it. */
 	if (id->ibv.qp)
 		soft_qp_progress(soft_qp(id->ibv.qp));
-	/* Who has read the REP has seen the connection established, and so has this end. */
-	if (id->state == SOFT_ACCEPTED)
-		soft_cm_raise(id, RDMA_CM_EVENT_ESTABLISHED, 0, NULL);
 	id->state = SOFT_LEFT;
 	soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, 0, NULL);
 }

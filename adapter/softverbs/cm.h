@@ -77,7 +77,6 @@ struct soft_id {
 	uint32_t peer_qpn, peer_qkey;
 	struct rdma_conn_param param; /* as agreed: what this end's QP is to have */
 	struct soft_timer timer;
-	bool timewait_over;
 
 	uint32_t events_read, events_acked;
 	/* Of rdma_create_ep(), for the children of a listener */

@@ -556,6 +556,58 @@ START_TEST(disconnecting_tells_both_ends)
 }
 END_TEST
 
+/* Both ends of a connection that b has accepted and a has not read of. */
+static struct link accepted(void)
+{
+	struct rdma_conn_param param = { .retry_count = 2, .rnr_retry_count = 7 };
+	struct rdma_cm_event event;
+	struct link l;
+
+	listen_here(&l.events, &l.listener, RDMA_PS_TCP);
+	resolve(&l.a, rdma_get_local_addr(l.listener), RDMA_PS_TCP);
+	make_qp(&l.a, &usual_terms);
+	ck_assert_int_eq(rdma_connect(l.a.id, &param), 0);
+	ck_assert_int_eq(next_event(l.events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
+	l.b = (struct end){ .events = l.events, .id = event.id };
+	make_qp(&l.b, &usual_terms);
+	ck_assert_int_eq(rdma_accept(l.b.id, &param), 0);
+	return l;
+}
+
+START_TEST(only_what_is_established_can_be_disconnected)
+{
+	struct link l = accepted();
+
+	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
+	ck_assert_int_eq(state_of(&l.b), IBV_QPS_ERR);
+	expect_event(l.a.events, RDMA_CM_EVENT_ESTABLISHED);
+	expect_event(l.b.events, RDMA_CM_EVENT_ESTABLISHED);
+	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
+	expect_event(l.a.events, RDMA_CM_EVENT_DISCONNECTED);
+	link_end(&l);
+}
+END_TEST
+
+/* It may go before it learns that the connection is established, which rejects it, or after. */
+START_TEST(leaving_at_once_is_seen)
+{
+	for (int i = 0; i < 100; i++) {
+		struct link l = accepted();
+		enum rdma_cm_event_type last;
+
+		expect_event(l.a.events, RDMA_CM_EVENT_ESTABLISHED);
+		free_end(&l.b);
+		last = next_event(l.a.events, NULL);
+		ck_assert_msg(last == RDMA_CM_EVENT_REJECTED || last == RDMA_CM_EVENT_DISCONNECTED, "%s",
+			      rdma_event_str(last));
+		free_end(&l.a);
+		ck_assert_int_eq(rdma_destroy_id(l.listener), 0);
+		rdma_destroy_event_channel(l.a.events);
+		rdma_destroy_event_channel(l.events);
+	}
+}
+END_TEST
+
 START_TEST(port_belongs_to_one)
 {
 	struct rdma_event_channel *events;
@@ -663,6 +715,8 @@ int main(void)
 	tcase_add_test(tc, private_data_is_padded_to_the_size_of_the_message);
 	tcase_add_test(tc, nobody_listens_is_told_from_refused);
 	tcase_add_test(tc, disconnecting_tells_both_ends);
+	tcase_add_test(tc, only_what_is_established_can_be_disconnected);
+	tcase_add_test(tc, leaving_at_once_is_seen);
 	tcase_add_test(tc, port_belongs_to_one);
 	tcase_add_test(tc, id_takes_its_events_to_another_channel);
 
