@@ -132,7 +132,7 @@ static void take_back_events(struct soft_id *id)
 		next = event->next;
 		if (cm->about != id)
 			continue;
-		soft_queue_remove(queue_of(id), event);
+		soft_queue_remove(queue_of(id), id->ibv.channel->fd, event);
 		/* A request that nobody has seen. */
 		if (cm->ibv.listen_id) {
 			soft_id_destroy(soft_id(cm->ibv.id));

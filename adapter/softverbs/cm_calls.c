@@ -314,7 +314,7 @@ static void move_events(struct soft_id *id, struct rdma_event_channel *to)
 		next = event->next;
 		if (((struct soft_cm_event *)event)->about != id)
 			continue;
-		soft_queue_remove(from, event);
+		soft_queue_remove(from, id->ibv.channel->fd, event);
 		soft_queue_put(&((struct soft_cm_channel *)to)->queue, to->fd, event);
 	}
 }

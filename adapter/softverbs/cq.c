@@ -148,7 +148,9 @@ int ibv_destroy_cq(struct ibv_cq *ibv)
 		return EBUSY;
 	}
 	if (ibv->channel) {
-		soft_queue_remove(&((struct soft_channel *)ibv->channel)->queue, &cq->event);
+		soft_queue_remove(&((struct soft_channel *)ibv->channel)->queue, ibv->channel->fd, &cq->event);
+		while (cq->pending--)
+			soft_queue_unring(ibv->channel->fd);
 		ibv->channel->refcnt--;
 	}
 	soft_timer_stop(&cq->late_event);

@@ -511,7 +511,7 @@ void soft_async_forget(const void *element)
 		next = event->next;
 		if (((struct async_event *)event)->ibv.element.qp != element)
 			continue;
-		soft_queue_remove(&async_queue, event);
+		soft_queue_remove(&async_queue, the_context->context.async_fd, event);
 		free(event);
 	}
 }

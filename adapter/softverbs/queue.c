@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "node.h"
@@ -42,7 +43,17 @@ void soft_queue_put(struct soft_queue *queue, int fd, struct soft_event *event)
 	soft_queue_ring(fd);
 }
 
-void soft_queue_remove(struct soft_queue *queue, struct soft_event *event)
+void soft_queue_unring(int fd)
+{
+	uint64_t one;
+	struct iovec part = { &one, sizeof(one) };
+
+	/* A reader may have been faster: it will find nothing. */
+	if (preadv2(fd, &part, 1, -1, RWF_NOWAIT) < 0)
+		return;
+}
+
+void soft_queue_remove(struct soft_queue *queue, int fd, struct soft_event *event)
 {
 	struct soft_event **slot = &queue->first;
 
@@ -52,6 +63,7 @@ void soft_queue_remove(struct soft_queue *queue, struct soft_event *event)
 		slot = &(*slot)->next;
 	*slot = event->next;
 	event->queued = false;
+	soft_queue_unring(fd);
 }
 
 struct soft_event *soft_queue_take(struct soft_queue *queue, int fd)

@@ -445,6 +445,25 @@ START_TEST(solicited_arming_waits_for_a_solicited_message)
 }
 END_TEST
 
+START_TEST(events_go_with_their_queue)
+{
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr wr = remote(IBV_WR_RDMA_WRITE, &l.b, 0);
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(ibv_req_notify_cq(l.a.sends, 0), 0);
+		ck_assert_int_eq(post_send(&l.a, wr, 0, 8), 0);
+		expect_status(l.a.sends, IBV_WC_SUCCESS);
+	}
+	ck_assert(has_event(l.a.channel));
+	rdma_destroy_qp(l.a.id);
+	ck_assert_int_eq(ibv_destroy_cq(l.a.sends), 0);
+	ck_assert(!has_event(l.a.channel));
+	l.a.sends = ibv_create_cq(l.a.id->verbs, 1, NULL, NULL, 0);
+	link_end(&l);
+}
+END_TEST
+
 /* -- objects ----------------------------------------------------------------------------------- */
 
 START_TEST(objects_in_use_cannot_be_destroyed)
@@ -622,6 +641,13 @@ START_TEST(port_belongs_to_one)
 }
 END_TEST
 
+static bool has_cm_event(const struct rdma_event_channel *channel)
+{
+	struct pollfd ready = { .fd = channel->fd, .events = POLLIN };
+
+	return poll(&ready, 1, QUIET_MS) == 1;
+}
+
 START_TEST(id_takes_its_events_to_another_channel)
 {
 	struct rdma_event_channel *other = rdma_create_event_channel();
@@ -632,8 +658,24 @@ START_TEST(id_takes_its_events_to_another_channel)
 	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
 	ck_assert_int_eq(rdma_migrate_id(l.a.id, other), 0);
 	expect_event(other, RDMA_CM_EVENT_DISCONNECTED);
+	ck_assert(!has_cm_event(l.a.events));
 	link_end(&l);
 	rdma_destroy_event_channel(other);
+}
+END_TEST
+
+START_TEST(events_go_with_their_id)
+{
+	struct link l = linked(&usual_terms);
+
+	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
+	poll(NULL, 0, QUIET_MS);
+	free_end(&l.a);
+	ck_assert(!has_cm_event(l.a.events));
+	rdma_destroy_event_channel(l.a.events);
+	free_end(&l.b);
+	ck_assert_int_eq(rdma_destroy_id(l.listener), 0);
+	rdma_destroy_event_channel(l.events);
 }
 END_TEST
 
@@ -705,6 +747,7 @@ int main(void)
 	tc = group(s, "completion events", 120);
 	tcase_add_test(tc, arming_is_for_the_next_completion_only);
 	tcase_add_test(tc, solicited_arming_waits_for_a_solicited_message);
+	tcase_add_test(tc, events_go_with_their_queue);
 
 	tc = group(s, "objects", 120);
 	tcase_add_test(tc, objects_in_use_cannot_be_destroyed);
@@ -719,6 +762,7 @@ int main(void)
 	tcase_add_test(tc, leaving_at_once_is_seen);
 	tcase_add_test(tc, port_belongs_to_one);
 	tcase_add_test(tc, id_takes_its_events_to_another_channel);
+	tcase_add_test(tc, events_go_with_their_id);
 
 	tc = group(s, "datagrams", 120);
 	tcase_add_test(tc, datagram_comes_behind_its_route_header);
