@@ -20,8 +20,6 @@ enum {
 
 static struct soft_id *ids;
 static uint32_t last_number;
-static pthread_mutex_t acks = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t acked = PTHREAD_COND_INITIALIZER;
 
 /* Ids */
 
@@ -142,18 +140,6 @@ static void take_back_events(struct soft_id *id)
 	}
 }
 
-void soft_id_await_acks(struct soft_id *id)
-{
-	uint32_t read = id->events_read;
-
-	soft_unlock();
-	pthread_mutex_lock(&acks);
-	while (id->events_acked != read)
-		pthread_cond_wait(&acked, &acks);
-	pthread_mutex_unlock(&acks);
-	soft_lock();
-}
-
 void soft_id_destroy(struct soft_id *id)
 {
 	tell_goodbye(id);
@@ -161,7 +147,7 @@ void soft_id_destroy(struct soft_id *id)
 	soft_cm_release_port(id);
 	unlist(id);
 	take_back_events(id);
-	soft_id_await_acks(id);
+	soft_acks_await(&id->acks);
 	free(id->ep_attr);
 	free(id);
 }
@@ -261,7 +247,7 @@ static void prepare(struct soft_cm_event *event)
 	struct soft_id *id = soft_id(event->ibv.id);
 	int ret;
 
-	event->about->events_read++;
+	event->about->acks.given++;
 	switch (event->ibv.event) {
 	case RDMA_CM_EVENT_CONNECT_REQUEST:
 		event->about->queued--;
@@ -304,10 +290,7 @@ int rdma_ack_cm_event(struct rdma_cm_event *ibv)
 	struct soft_cm_event *event = (struct soft_cm_event *)((char *)ibv -
 							       offsetof(struct soft_cm_event, ibv));
 
-	pthread_mutex_lock(&acks);
-	event->about->events_acked++;
-	pthread_cond_broadcast(&acked);
-	pthread_mutex_unlock(&acks);
+	soft_acks_add(&event->about->acks, 1);
 	free(event);
 	return 0;
 }
@@ -692,8 +675,6 @@ void soft_cm_lost(struct soft_link *link)
 
 void soft_cm_forget(void)
 {
-	pthread_mutex_init(&acks, NULL);
-	pthread_cond_init(&acked, NULL);
 	for (struct soft_id *id = ids; id; id = id->next) {
 		id->link = NULL;
 		id->state = SOFT_ENDED;

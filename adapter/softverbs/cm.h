@@ -78,7 +78,7 @@ struct soft_id {
 	struct rdma_conn_param param; /* as agreed: what this end's QP is to have */
 	struct soft_timer timer;
 
-	uint32_t events_read, events_acked;
+	struct soft_acks acks;
 	/* Of rdma_create_ep(), for the children of a listener */
 	struct ibv_pd *ep_pd;
 	struct ibv_qp_init_attr *ep_attr;
@@ -107,7 +107,6 @@ struct soft_id *soft_id_new(struct rdma_event_channel *channel, void *context, e
 struct soft_id *soft_id_first(void);
 /* Takes back its events, tells the peer, frees it; drops the lock while events are not acknowledged. */
 void soft_id_destroy(struct soft_id *id);
-void soft_id_await_acks(struct soft_id *id);
 void soft_cm_raise(struct soft_id *id, enum rdma_cm_event_type type, int status,
 		   const struct soft_cm_packet *packet);
 /* The device is found: the id has an address. */

@@ -77,8 +77,6 @@ struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_cont
 	cq->ibv = (struct ibv_cq){ .context = context, .channel = channel, .cq_context = cq_context,
 				   .cqe = cqe };
 	cq->mask = soft_ring_size((uint32_t)cqe) - 1;
-	pthread_mutex_init(&cq->ibv.mutex, NULL);
-	pthread_cond_init(&cq->ibv.cond, NULL);
 	soft_lock();
 	ret = queues == soft_options.max_cq ? ENOMEM : soft_fail_at(SOFT_AT_CREATE_CQ);
 	if (!ret) {
@@ -127,17 +125,6 @@ int ibv_resize_cq(struct ibv_cq *ibv, int cqe)
 	return 0;
 }
 
-/* Who destroys a CQ waits until all its events have been acknowledged. */
-static void await_acks(struct soft_cq *cq)
-{
-	uint32_t comp = cq->events_read, async = cq->async_read;
-
-	pthread_mutex_lock(&cq->ibv.mutex);
-	while (cq->ibv.comp_events_completed != comp || cq->ibv.async_events_completed != async)
-		pthread_cond_wait(&cq->ibv.cond, &cq->ibv.mutex);
-	pthread_mutex_unlock(&cq->ibv.mutex);
-}
-
 int ibv_destroy_cq(struct ibv_cq *ibv)
 {
 	struct soft_cq *cq = soft_cq(ibv);
@@ -157,10 +144,9 @@ int ibv_destroy_cq(struct ibv_cq *ibv)
 	soft_timer_stop(&cq->late_entries);
 	queues--;
 	soft_async_forget(cq);
+	soft_acks_await(&cq->acks);
+	soft_acks_await(&cq->async_acks);
 	soft_unlock();
-	await_acks(cq);
-	pthread_mutex_destroy(&ibv->mutex);
-	pthread_cond_destroy(&ibv->cond);
 	free(cq->entries);
 	free(cq);
 	return 0;
@@ -302,7 +288,7 @@ int ibv_get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq, void **cq
 	if (!event)
 		return -1;
 	source = (struct soft_cq *)((char *)event - offsetof(struct soft_cq, event));
-	source->events_read++;
+	source->acks.given++;
 	if (source->pending) {
 		source->pending--;
 		soft_queue_add(&channel->queue, event);
@@ -315,8 +301,5 @@ int ibv_get_cq_event(struct ibv_comp_channel *ibv, struct ibv_cq **cq, void **cq
 
 void ibv_ack_cq_events(struct ibv_cq *cq, unsigned int nevents)
 {
-	pthread_mutex_lock(&cq->mutex);
-	cq->comp_events_completed += nevents;
-	pthread_cond_signal(&cq->cond);
-	pthread_mutex_unlock(&cq->mutex);
+	soft_acks_add(&soft_cq(cq)->acks, nevents);
 }

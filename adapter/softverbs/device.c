@@ -440,22 +440,19 @@ void soft_async_event(enum ibv_event_type type, void *element)
 	soft_queue_put(&async_queue, the_context->context.async_fd, &event->event);
 }
 
-static void count_read(const struct ibv_async_event *event)
+/* Where its acknowledgements are counted. NULL: those of the port need none. */
+static struct soft_acks *acks_of(const struct ibv_async_event *event)
 {
 	switch (event->event_type) {
 	case IBV_EVENT_CQ_ERR:
-		soft_cq(event->element.cq)->async_read++;
-		break;
-	case IBV_EVENT_SRQ_ERR:
+		return &soft_cq(event->element.cq)->async_acks;
 	case IBV_EVENT_SRQ_LIMIT_REACHED:
-		((struct soft_srq *)event->element.srq)->async_read++;
-		break;
+		return &soft_srq(event->element.srq)->acks;
 	case IBV_EVENT_PORT_ACTIVE:
 	case IBV_EVENT_PORT_ERR:
-		break;
+		return NULL;
 	default:
-		soft_qp(event->element.qp)->async_read++;
-		break;
+		return &soft_qp(event->element.qp)->acks;
 	}
 }
 
@@ -466,41 +463,19 @@ int ibv_get_async_event(struct ibv_context *context, struct ibv_async_event *out
 	if (!event)
 		return -1;
 	*out = event->ibv;
-	count_read(out);
+	if (acks_of(out))
+		acks_of(out)->given++;
 	soft_unlock();
 	free(event);
 	return 0;
 }
 
-static void ack(pthread_mutex_t *mutex, pthread_cond_t *cond, uint32_t *count)
-{
-	pthread_mutex_lock(mutex);
-	++*count;
-	pthread_cond_signal(cond);
-	pthread_mutex_unlock(mutex);
-}
-
 void ibv_ack_async_event(struct ibv_async_event *event)
 {
-	struct ibv_cq *cq = event->element.cq;
-	struct ibv_srq *srq = event->element.srq;
-	struct ibv_qp *qp = event->element.qp;
+	struct soft_acks *acks = acks_of(event);
 
-	switch (event->event_type) {
-	case IBV_EVENT_CQ_ERR:
-		ack(&cq->mutex, &cq->cond, &cq->async_events_completed);
-		break;
-	case IBV_EVENT_SRQ_ERR:
-	case IBV_EVENT_SRQ_LIMIT_REACHED:
-		ack(&srq->mutex, &srq->cond, &srq->events_completed);
-		break;
-	case IBV_EVENT_PORT_ACTIVE:
-	case IBV_EVENT_PORT_ERR:
-		break;
-	default:
-		ack(&qp->mutex, &qp->cond, &qp->events_completed);
-		break;
-	}
+	if (acks)
+		soft_acks_add(acks, 1);
 }
 
 void soft_async_forget(const void *element)

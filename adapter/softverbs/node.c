@@ -17,6 +17,7 @@
 #include "link.h"
 
 static pthread_mutex_t device = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t acked = PTHREAD_COND_INITIALIZER;
 
 static struct {
 	bool running;
@@ -35,6 +36,20 @@ void soft_lock(void)
 void soft_unlock(void)
 {
 	pthread_mutex_unlock(&device);
+}
+
+void soft_acks_await(const struct soft_acks *acks)
+{
+	while (acks->acked != acks->given)
+		pthread_cond_wait(&acked, &device);
+}
+
+void soft_acks_add(struct soft_acks *acks, unsigned n)
+{
+	soft_lock();
+	acks->acked += n;
+	pthread_cond_broadcast(&acked);
+	soft_unlock();
 }
 
 uint32_t soft_node_number(void)
@@ -234,6 +249,7 @@ static void lock_for_fork(void)
 static void begin_child(void)
 {
 	pthread_mutex_init(&device, NULL);
+	pthread_cond_init(&acked, NULL);
 	if (!node.running)
 		return;
 	/* First: what is taken out of it would be taken out of the parent's. */

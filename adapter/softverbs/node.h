@@ -19,6 +19,16 @@
 void soft_lock(void);
 void soft_unlock(void);
 
+/* Events that an object has given and that have been acknowledged: who destroys it waits for the rest. */
+struct soft_acks {
+	uint32_t given, acked;
+};
+
+/* Drops the lock while it waits. */
+void soft_acks_await(const struct soft_acks *acks);
+/* Called without the lock. */
+void soft_acks_add(struct soft_acks *acks, unsigned n);
+
 /* Starts the engine and claims a number, if that has not been done. 0 or -errno. */
 int soft_node_start(void);
 /* This process's number, 1 to SOFT_NODES - 1. */

@@ -76,7 +76,7 @@ struct soft_cq {
 	enum { SOFT_UNARMED, SOFT_ARMED, SOFT_ARMED_SOLICITED } armed;
 	unsigned users;
 	unsigned pending;            /* events on the channel beyond the first */
-	uint32_t events_read, async_read;
+	struct soft_acks acks, async_acks;
 	bool overrun;
 };
 
@@ -113,8 +113,13 @@ struct soft_srq {
 	struct soft_rq rq;
 	uint32_t limit;
 	unsigned users;
-	uint32_t async_read;
+	struct soft_acks acks;
 };
+
+static inline struct soft_srq *soft_srq(struct ibv_srq *srq)
+{
+	return (struct soft_srq *)srq;
+}
 
 /* Queue pairs: qp.c, send.c, recv.c */
 
@@ -150,7 +155,7 @@ struct soft_qp {
 	struct soft_qp *next_send, *next_recv; /* of its CQs */
 	struct ibv_qp_attr attr;
 	struct ibv_qp_init_attr init;
-	uint32_t async_read;
+	struct soft_acks acks;
 
 	/* The peer */
 	struct soft_wire wire;
@@ -199,7 +204,7 @@ int soft_qp_count(void);
 struct soft_qp *soft_qp_find(uint32_t qpn);
 int soft_qp_modify(struct soft_qp *qp, const struct ibv_qp_attr *attr, int mask);
 struct ibv_qp *soft_qp_create(struct ibv_pd *pd, struct ibv_qp_init_attr *init);
-int soft_qp_destroy(struct soft_qp *qp);
+void soft_qp_destroy(struct soft_qp *qp);
 /* To the error state: all work is flushed. */
 void soft_qp_fail(struct soft_qp *qp);
 /* Does what can be done now: takes in what has come, completes, sends. */

@@ -110,7 +110,7 @@ static void join_cqs(struct soft_qp *qp)
 	}
 	soft_pd(qp->ibv.pd)->users++;
 	if (qp->ibv.srq)
-		((struct soft_srq *)qp->ibv.srq)->users++;
+		soft_srq(qp->ibv.srq)->users++;
 }
 
 static void leave_cq(struct soft_qp *qp, struct ibv_cq *cq)
@@ -153,8 +153,6 @@ struct ibv_qp *soft_qp_create(struct ibv_pd *pd, struct ibv_qp_init_attr *init)
 	qp->ibv.srq = init->srq;
 	qp->ibv.qp_type = init->qp_type;
 	qp->ibv.handle = qp->ibv.qp_num;
-	pthread_mutex_init(&qp->ibv.mutex, NULL);
-	pthread_cond_init(&qp->ibv.cond, NULL);
 	join_cqs(qp);
 	return &qp->ibv;
 }
@@ -180,19 +178,9 @@ static void hang_up(struct soft_qp *qp)
 	soft_wire_detach(&qp->early);
 }
 
-static void await_acks(struct soft_qp *qp, uint32_t async)
-{
-	pthread_mutex_lock(&qp->ibv.mutex);
-	while (qp->ibv.events_completed != async)
-		pthread_cond_wait(&qp->ibv.cond, &qp->ibv.mutex);
-	pthread_mutex_unlock(&qp->ibv.mutex);
-}
-
 /* Drops the lock while it waits for acknowledgements. */
-int soft_qp_destroy(struct soft_qp *qp)
+void soft_qp_destroy(struct soft_qp *qp)
 {
-	uint32_t async;
-
 	hang_up(qp);
 	soft_timer_stop(&qp->timer);
 	soft_timer_stop(&qp->heal);
@@ -206,25 +194,17 @@ int soft_qp_destroy(struct soft_qp *qp)
 		soft_cq(qp->ibv.recv_cq)->users--;
 	soft_pd(qp->ibv.pd)->users--;
 	if (qp->ibv.srq)
-		((struct soft_srq *)qp->ibv.srq)->users--;
-	async = qp->async_read;
-	soft_unlock();
-	await_acks(qp, async);
-	pthread_mutex_destroy(&qp->ibv.mutex);
-	pthread_cond_destroy(&qp->ibv.cond);
+		soft_srq(qp->ibv.srq)->users--;
+	soft_acks_await(&qp->acks);
 	free_qp(qp);
-	soft_lock();
-	return 0;
 }
 
 int ibv_destroy_qp(struct ibv_qp *qp)
 {
-	int ret;
-
 	soft_lock();
-	ret = soft_qp_destroy(soft_qp(qp));
+	soft_qp_destroy(soft_qp(qp));
 	soft_unlock();
-	return ret;
+	return 0;
 }
 
 /* The wire */

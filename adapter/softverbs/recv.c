@@ -84,7 +84,7 @@ int soft_post_srq_recv(struct ibv_srq *ibv, struct ibv_recv_wr *wr, struct ibv_r
 	int ret;
 
 	soft_lock();
-	ret = post_list(&((struct soft_srq *)ibv)->rq, wr, bad);
+	ret = post_list(&soft_srq(ibv)->rq, wr, bad);
 	soft_unlock();
 	return ret;
 }
@@ -99,7 +99,7 @@ static void check_limit(struct soft_srq *srq)
 
 bool soft_recv_next(struct soft_qp *qp)
 {
-	struct soft_srq *srq = (struct soft_srq *)qp->ibv.srq;
+	struct soft_srq *srq = soft_srq(qp->ibv.srq);
 	struct soft_rq *rq = srq ? &srq->rq : &qp->rq;
 	struct soft_recv *recv = &rq->recvs[rq->tail & rq->mask];
 
@@ -431,8 +431,6 @@ struct ibv_srq *ibv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *init
 	srq->ibv.srq_context = init->srq_context;
 	srq->ibv.pd = pd;
 	srq->limit = init->attr.srq_limit;
-	pthread_mutex_init(&srq->ibv.mutex, NULL);
-	pthread_cond_init(&srq->ibv.cond, NULL);
 	soft_lock();
 	soft_pd(pd)->users++;
 	soft_unlock();
@@ -441,7 +439,7 @@ struct ibv_srq *ibv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *init
 
 int ibv_modify_srq(struct ibv_srq *ibv, struct ibv_srq_attr *attr, int mask)
 {
-	struct soft_srq *srq = (struct soft_srq *)ibv;
+	struct soft_srq *srq = soft_srq(ibv);
 
 	if (mask & ~IBV_SRQ_LIMIT || attr->srq_limit > srq->rq.size)
 		return EINVAL;
@@ -454,7 +452,7 @@ int ibv_modify_srq(struct ibv_srq *ibv, struct ibv_srq_attr *attr, int mask)
 
 int ibv_query_srq(struct ibv_srq *ibv, struct ibv_srq_attr *attr)
 {
-	struct soft_srq *srq = (struct soft_srq *)ibv;
+	struct soft_srq *srq = soft_srq(ibv);
 
 	soft_lock();
 	*attr = (struct ibv_srq_attr){ .max_wr = srq->rq.size, .max_sge = srq->rq.max_sge,
@@ -465,8 +463,7 @@ int ibv_query_srq(struct ibv_srq *ibv, struct ibv_srq_attr *attr)
 
 int ibv_destroy_srq(struct ibv_srq *ibv)
 {
-	struct soft_srq *srq = (struct soft_srq *)ibv;
-	uint32_t async;
+	struct soft_srq *srq = soft_srq(ibv);
 
 	soft_lock();
 	if (srq->users) {
@@ -475,12 +472,8 @@ int ibv_destroy_srq(struct ibv_srq *ibv)
 	}
 	soft_pd(ibv->pd)->users--;
 	soft_async_forget(srq);
-	async = srq->async_read;
+	soft_acks_await(&srq->acks);
 	soft_unlock();
-	pthread_mutex_lock(&ibv->mutex);
-	while (ibv->events_completed != async)
-		pthread_cond_wait(&ibv->cond, &ibv->mutex);
-	pthread_mutex_unlock(&ibv->mutex);
 	soft_rq_free(&srq->rq);
 	free(srq);
 	return 0;
