@@ -12,13 +12,6 @@
 #include "objects.h"
 #include "options.h"
 
-static int queues;
-
-int soft_cq_count(void)
-{
-	return queues;
-}
-
 struct ibv_comp_channel *ibv_create_comp_channel(struct ibv_context *context)
 {
 	struct soft_channel *channel;
@@ -78,12 +71,9 @@ struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_cont
 				   .cqe = cqe };
 	cq->mask = soft_ring_size((uint32_t)cqe) - 1;
 	soft_lock();
-	ret = queues == soft_options.max_cq ? ENOMEM : soft_fail_at(SOFT_AT_CREATE_CQ);
-	if (!ret) {
-		queues++;
-		if (channel)
-			channel->refcnt++;
-	}
+	ret = soft_count_new(&soft_counts.cqs, soft_options.max_cq, SOFT_AT_CREATE_CQ);
+	if (!ret && channel)
+		channel->refcnt++;
 	soft_unlock();
 	if (!ret)
 		return &cq->ibv;
@@ -142,7 +132,7 @@ int ibv_destroy_cq(struct ibv_cq *ibv)
 	}
 	soft_timer_stop(&cq->late_event);
 	soft_timer_stop(&cq->late_entries);
-	queues--;
+	soft_counts.cqs--;
 	soft_async_forget(cq);
 	soft_acks_await(&cq->acks);
 	soft_acks_await(&cq->async_acks);

@@ -21,6 +21,7 @@ enum { MAX_GIDS = 128, MAX_MESSAGE = 1 << 31 };
 static struct ibv_device the_device;
 static struct verbs_context *the_context;
 static struct soft_queue async_queue;
+struct soft_counts soft_counts;
 
 struct async_event {
 	struct soft_event event;
@@ -496,8 +497,8 @@ void softverbs_in_use(int *qps, int *cqs, int *mrs);
 void softverbs_in_use(int *qps, int *cqs, int *mrs)
 {
 	soft_lock();
-	*qps = soft_qp_count();
-	*cqs = soft_cq_count();
-	*mrs = soft_mr_count();
+	*qps = soft_counts.qps;
+	*cqs = soft_counts.cqs;
+	*mrs = soft_counts.mrs;
 	soft_unlock();
 }

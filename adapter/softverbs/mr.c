@@ -29,7 +29,6 @@ static struct place {
 } *table;
 
 static uint32_t places;
-static int regions, domains;
 static size_t pinned_pages;
 static uint64_t registered_bytes;
 
@@ -43,8 +42,7 @@ struct ibv_pd *ibv_alloc_pd(struct ibv_context *context)
 	if (!pd)
 		return NULL;
 	soft_lock();
-	ret = domains == soft_options.max_pd ? ENOMEM : soft_fail_at(SOFT_AT_ALLOC_PD);
-	domains += !ret;
+	ret = soft_count_new(&soft_counts.pds, soft_options.max_pd, SOFT_AT_ALLOC_PD);
 	soft_unlock();
 	if (ret) {
 		free(pd);
@@ -63,17 +61,12 @@ int ibv_dealloc_pd(struct ibv_pd *ibv)
 	soft_lock();
 	busy = pd->users;
 	if (!busy)
-		domains--;
+		soft_counts.pds--;
 	soft_unlock();
 	if (busy)
 		return EBUSY;
 	free(pd);
 	return 0;
-}
-
-int soft_mr_count(void)
-{
-	return regions;
 }
 
 /* The memory-lock limit */
@@ -140,12 +133,12 @@ static int enter(struct soft_mr *mr)
 
 	if (fault.action == SOFT_FAIL)
 		return fault.value;
-	if (regions == soft_options.max_mr || !(place = free_place()) || !pin(mr->pages))
+	if (soft_counts.mrs == soft_options.max_mr || !(place = free_place()) || !pin(mr->pages))
 		return ENOMEM;
 	mr->ibv.lkey = mr->ibv.rkey = place << 8 | ++table[place].turn;
 	table[place].mr = mr;
 	soft_pd(mr->ibv.pd)->users++;
-	regions++;
+	soft_counts.mrs++;
 	registered_bytes += mr->ibv.length;
 	return 0;
 }
@@ -204,7 +197,7 @@ int ibv_dereg_mr(struct ibv_mr *ibv)
 	soft_lock();
 	table[ibv->lkey >> 8].mr = NULL;
 	soft_pd(ibv->pd)->users--;
-	regions--;
+	soft_counts.mrs--;
 	registered_bytes -= ibv->length;
 	pinned_pages -= mr->pages;
 	soft_unlock();

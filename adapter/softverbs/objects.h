@@ -7,12 +7,14 @@
 #ifndef SOFT_OBJECTS_H
 #define SOFT_OBJECTS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <infiniband/verbs.h>
 
+#include "fault.h"
 #include "link.h"
 #include "node.h"
 #include "queue.h"
@@ -25,6 +27,22 @@ struct ibv_device *soft_device(void);
 void soft_async_event(enum ibv_event_type type, void *element);
 /* Takes back what was raised for an object that is being destroyed. */
 void soft_async_forget(const void *element);
+
+/* How many there are of each kind. */
+struct soft_counts {
+	int qps, cqs, mrs, pds, srqs, ahs;
+};
+
+extern struct soft_counts soft_counts;
+
+/* One more of a kind: 0, ENOMEM beyond the limit, or the errno that a fault script has for the place. */
+static inline int soft_count_new(int *count, int limit, enum soft_place place)
+{
+	int ret = *count >= limit ? ENOMEM : soft_fail_at(place);
+
+	*count += !ret;
+	return ret;
+}
 
 /* Rings of entries are powers of two, so that positions may wrap. */
 static inline uint32_t soft_ring_size(uint32_t n)
@@ -48,7 +66,6 @@ static inline struct soft_pd *soft_pd(struct ibv_pd *pd)
 
 /* Memory: mr.c */
 
-int soft_mr_count(void);
 /* Bytes in the memory of this process, or NULL if @key does not allow @access to them. */
 void *soft_mr_memory(struct ibv_pd *pd, uint32_t key, uint64_t addr, uint64_t len, int access);
 /* Finds what lies at @offset of the list: *at, and how many bytes up to @len are there in one piece. 0: the
@@ -85,7 +102,6 @@ static inline struct soft_cq *soft_cq(struct ibv_cq *cq)
 	return (struct soft_cq *)cq;
 }
 
-int soft_cq_count(void);
 void soft_cq_push(struct ibv_cq *cq, const struct ibv_wc *wc, bool solicited);
 /* What is pushed from now on is not seen for a while. */
 void soft_cq_delay(struct ibv_cq *cq, unsigned ms);
@@ -200,7 +216,6 @@ static inline struct soft_qp *soft_qp(struct ibv_qp *qp)
 	return (struct soft_qp *)qp;
 }
 
-int soft_qp_count(void);
 struct soft_qp *soft_qp_find(uint32_t qpn);
 int soft_qp_modify(struct soft_qp *qp, const struct ibv_qp_attr *attr, int mask);
 struct ibv_qp *soft_qp_create(struct ibv_pd *pd, struct ibv_qp_init_attr *init);

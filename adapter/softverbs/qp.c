@@ -17,12 +17,6 @@ enum { PLACES = 4096 };
 
 static struct soft_qp *table[PLACES];
 static unsigned last_place;
-static int pairs;
-
-int soft_qp_count(void)
-{
-	return pairs;
-}
 
 struct soft_qp *soft_qp_find(uint32_t qpn)
 {
@@ -81,7 +75,7 @@ static int enter(struct soft_qp *qp)
 
 	if (ret)
 		return ret;
-	if (pairs == soft_options.max_qp)
+	if (soft_counts.qps == soft_options.max_qp)
 		return ENOMEM;
 	for (unsigned i = 0; i < PLACES; i++) {
 		/* In turn, so that what is late for an old QP does not meet a new one. */
@@ -89,7 +83,7 @@ static int enter(struct soft_qp *qp)
 		if (!table[last_place]) {
 			table[last_place] = qp;
 			qp->ibv.qp_num = soft_node_number() * PLACES + last_place;
-			pairs++;
+			soft_counts.qps++;
 			return 0;
 		}
 	}
@@ -186,7 +180,7 @@ void soft_qp_destroy(struct soft_qp *qp)
 	soft_timer_stop(&qp->heal);
 	soft_async_forget(qp);
 	table[qp->ibv.qp_num % PLACES] = NULL;
-	pairs--;
+	soft_counts.qps--;
 	leave_cq(qp, qp->ibv.send_cq);
 	if (qp->ibv.recv_cq != qp->ibv.send_cq)
 		leave_cq(qp, qp->ibv.recv_cq);

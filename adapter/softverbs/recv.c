@@ -405,36 +405,32 @@ void soft_recv_answer(struct soft_qp *qp)
 
 struct ibv_srq *ibv_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *init)
 {
+	struct ibv_srq_attr *attr = &init->attr;
 	struct soft_srq *srq;
 	int ret;
 
-	if (!init->attr.max_wr || init->attr.max_wr > (uint32_t)soft_options.max_qp_wr ||
-	    init->attr.max_sge > (uint32_t)soft_options.max_sge) {
+	if (!attr->max_wr || attr->max_wr > (uint32_t)soft_options.max_qp_wr ||
+	    attr->max_sge > (uint32_t)soft_options.max_sge) {
 		errno = EINVAL;
 		return NULL;
 	}
-	soft_lock();
-	ret = soft_fail_at(SOFT_AT_CREATE_SRQ);
-	soft_unlock();
-	srq = ret ? NULL : calloc(1, sizeof(*srq));
-	if (!srq) {
-		errno = ret ? ret : ENOMEM;
+	srq = calloc(1, sizeof(*srq));
+	if (!srq)
 		return NULL;
-	}
-	if (soft_rq_init(&srq->rq, init->attr.max_wr, init->attr.max_sge)) {
-		soft_rq_free(&srq->rq);
-		free(srq);
-		errno = ENOMEM;
-		return NULL;
-	}
-	srq->ibv.context = pd->context;
-	srq->ibv.srq_context = init->srq_context;
-	srq->ibv.pd = pd;
-	srq->limit = init->attr.srq_limit;
+	srq->ibv = (struct ibv_srq){ .context = pd->context, .srq_context = init->srq_context, .pd = pd };
+	srq->limit = attr->srq_limit;
 	soft_lock();
-	soft_pd(pd)->users++;
+	ret = soft_rq_init(&srq->rq, attr->max_wr, attr->max_sge);
+	if (!ret)
+		ret = soft_count_new(&soft_counts.srqs, soft_options.max_srq, SOFT_AT_CREATE_SRQ);
+	soft_pd(pd)->users += !ret;
 	soft_unlock();
-	return &srq->ibv;
+	if (!ret)
+		return &srq->ibv;
+	soft_rq_free(&srq->rq);
+	free(srq);
+	errno = ret;
+	return NULL;
 }
 
 int ibv_modify_srq(struct ibv_srq *ibv, struct ibv_srq_attr *attr, int mask)
@@ -471,6 +467,7 @@ int ibv_destroy_srq(struct ibv_srq *ibv)
 		return EBUSY;
 	}
 	soft_pd(ibv->pd)->users--;
+	soft_counts.srqs--;
 	soft_async_forget(srq);
 	soft_acks_await(&srq->acks);
 	soft_unlock();

@@ -29,8 +29,6 @@ struct soft_ah {
 	struct ibv_ah_attr attr;
 };
 
-static int handles;
-
 struct ibv_ah *ibv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 {
 	struct soft_ah *ah;
@@ -47,11 +45,8 @@ struct ibv_ah *ibv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 	ah->ibv.pd = pd;
 	ah->attr = *attr;
 	soft_lock();
-	ret = handles == soft_options.max_ah ? ENOMEM : soft_fail_at(SOFT_AT_CREATE_AH);
-	if (!ret) {
-		handles++;
-		soft_pd(pd)->users++;
-	}
+	ret = soft_count_new(&soft_counts.ahs, soft_options.max_ah, SOFT_AT_CREATE_AH);
+	soft_pd(pd)->users += !ret;
 	soft_unlock();
 	if (!ret)
 		return &ah->ibv;
@@ -63,7 +58,7 @@ struct ibv_ah *ibv_create_ah(struct ibv_pd *pd, struct ibv_ah_attr *attr)
 int ibv_destroy_ah(struct ibv_ah *ah)
 {
 	soft_lock();
-	handles--;
+	soft_counts.ahs--;
 	soft_pd(ah->pd)->users--;
 	soft_unlock();
 	free(ah);
