@@ -194,6 +194,13 @@ void expect_status(struct ibv_cq *cq, enum ibv_wc_status status)
 	expect_status_or(cq, status, status);
 }
 
+void await_event(const struct ibv_comp_channel *channel)
+{
+	struct pollfd ready = { .fd = channel->fd, .events = POLLIN };
+
+	ck_assert_msg(poll(&ready, 1, LIMIT_MS) == 1, "no completion event");
+}
+
 bool has_event(const struct ibv_comp_channel *channel)
 {
 	struct pollfd ready = { .fd = channel->fd, .events = POLLIN };

@@ -64,6 +64,8 @@ struct ibv_wc completion(struct ibv_cq *cq);
 void expect_status(struct ibv_cq *cq, enum ibv_wc_status status);
 /* Either: as cards have it, or as Soft-RoCE does. */
 void expect_status_or(struct ibv_cq *cq, enum ibv_wc_status card, enum ibv_wc_status rxe);
+/* Waits for an event; has one come, or does one soon? */
+void await_event(const struct ibv_comp_channel *channel);
 bool has_event(const struct ibv_comp_channel *channel);
 enum ibv_qp_state state_of(const struct end *end);
 
