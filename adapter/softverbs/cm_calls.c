@@ -21,6 +21,13 @@ static int result(int ret)
 	return -1;
 }
 
+/* The end of a call that took the lock. */
+static int unlocked(int ret)
+{
+	soft_unlock();
+	return result(ret);
+}
+
 /* Channels */
 
 struct rdma_event_channel *rdma_create_event_channel(void)
@@ -132,34 +139,16 @@ static int complete(struct rdma_cm_id *id)
 	return result(status < 0 ? status : -status);
 }
 
-static int locked(int (*fn)(struct soft_id *), struct rdma_cm_id *id)
-{
-	int ret;
-
-	soft_lock();
-	ret = fn(soft_id(id));
-	soft_unlock();
-	return result(ret);
-}
-
 int rdma_bind_addr(struct rdma_cm_id *id, struct sockaddr *addr)
 {
-	int ret;
-
 	soft_lock();
-	ret = soft_cm_bind(soft_id(id), addr);
-	soft_unlock();
-	return result(ret);
+	return unlocked(soft_cm_bind(soft_id(id), addr));
 }
 
 int rdma_resolve_addr(struct rdma_cm_id *id, struct sockaddr *from, struct sockaddr *to, int timeout_ms)
 {
-	int ret;
-
 	soft_lock();
-	ret = soft_cm_resolve(soft_id(id), from, to, timeout_ms);
-	soft_unlock();
-	return ret ? result(ret) : complete(id);
+	return unlocked(soft_cm_resolve(soft_id(id), from, to, timeout_ms)) ? -1 : complete(id);
 }
 
 static int resolve_route(struct soft_id *id)
@@ -174,22 +163,20 @@ static int resolve_route(struct soft_id *id)
 int rdma_resolve_route(struct rdma_cm_id *id, int timeout_ms)
 {
 	(void)timeout_ms;
-	return locked(resolve_route, id) ? -1 : complete(id);
+	soft_lock();
+	return unlocked(resolve_route(soft_id(id))) ? -1 : complete(id);
 }
 
 int rdma_connect(struct rdma_cm_id *id, struct rdma_conn_param *param)
 {
-	int ret;
-
 	soft_lock();
-	ret = soft_cm_send_req(soft_id(id), param);
-	soft_unlock();
-	return ret ? result(ret) : complete(id);
+	return unlocked(soft_cm_send_req(soft_id(id), param)) ? -1 : complete(id);
 }
 
 int rdma_establish(struct rdma_cm_id *id)
 {
-	return locked(soft_cm_send_rtu, id);
+	soft_lock();
+	return unlocked(soft_cm_send_rtu(soft_id(id)));
 }
 
 int rdma_listen(struct rdma_cm_id *id, int backlog)
@@ -198,30 +185,21 @@ int rdma_listen(struct rdma_cm_id *id, int backlog)
 
 	soft_lock();
 	soft_id(id)->backlog = backlog <= 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog;
-	soft_unlock();
-	return locked(soft_cm_listen, id);
+	return unlocked(soft_cm_listen(soft_id(id)));
 }
 
 int rdma_accept(struct rdma_cm_id *id, struct rdma_conn_param *param)
 {
-	int ret;
-
 	soft_lock();
-	ret = soft_cm_send_rep(soft_id(id), param);
-	soft_unlock();
-	if (ret)
-		return result(ret);
+	if (unlocked(soft_cm_send_rep(soft_id(id), param)))
+		return -1;
 	return soft_id_is_ud(soft_id(id)) ? 0 : complete(id);
 }
 
 int rdma_reject(struct rdma_cm_id *id, const void *data, uint8_t len)
 {
-	int ret;
-
 	soft_lock();
-	ret = soft_cm_send_rej(soft_id(id), SOFT_REJ_BY_CONSUMER, data, len);
-	soft_unlock();
-	return result(ret);
+	return unlocked(soft_cm_send_rej(soft_id(id), SOFT_REJ_BY_CONSUMER, data, len));
 }
 
 int rdma_reject_ece(struct rdma_cm_id *id, const void *data, uint8_t len)
@@ -229,15 +207,11 @@ int rdma_reject_ece(struct rdma_cm_id *id, const void *data, uint8_t len)
 	return rdma_reject(id, data, len);
 }
 
-static int disconnect(struct soft_id *id)
-{
-	soft_cm_fail_qp(id);
-	return soft_cm_disconnect(id);
-}
-
 int rdma_disconnect(struct rdma_cm_id *id)
 {
-	return locked(disconnect, id) ? -1 : complete(id);
+	soft_lock();
+	soft_cm_fail_qp(soft_id(id));
+	return unlocked(soft_cm_disconnect(soft_id(id))) ? -1 : complete(id);
 }
 
 static int notify_established(struct soft_id *id)
@@ -251,16 +225,16 @@ static int notify_established(struct soft_id *id)
 
 int rdma_notify(struct rdma_cm_id *id, enum ibv_event_type event)
 {
-	return event == IBV_EVENT_COMM_EST ? locked(notify_established, id) : result(-EINVAL);
+	soft_lock();
+	return unlocked(event == IBV_EVENT_COMM_EST ? notify_established(soft_id(id)) : -EINVAL);
 }
 
 /* Options and addresses */
 
-static int set_flag(struct soft_id *id, bool *flag, bool allowed, const void *value, size_t size)
+static int set_flag(bool *flag, bool allowed, const void *value, size_t size)
 {
 	int on;
 
-	(void)id;
 	if (size != sizeof(on) || !allowed)
 		return -EINVAL;
 	memcpy(&on, value, sizeof(on));
@@ -272,9 +246,9 @@ static int set_option(struct soft_id *id, int name, const void *value, size_t si
 {
 	switch (name) {
 	case RDMA_OPTION_ID_REUSEADDR:
-		return set_flag(id, &id->reuseaddr, true, value, size);
+		return set_flag(&id->reuseaddr, true, value, size);
 	case RDMA_OPTION_ID_AFONLY:
-		return set_flag(id, &id->afonly, id->state == SOFT_IDLE || id->state == SOFT_BOUND, value, size);
+		return set_flag(&id->afonly, id->state == SOFT_IDLE || id->state == SOFT_BOUND, value, size);
 	case RDMA_OPTION_ID_TOS:
 	case RDMA_OPTION_ID_ACK_TIMEOUT:
 		return size == sizeof(uint8_t) ? 0 : -EINVAL; /* there is no network to tell */
@@ -285,12 +259,8 @@ static int set_option(struct soft_id *id, int name, const void *value, size_t si
 
 int rdma_set_option(struct rdma_cm_id *id, int level, int name, void *value, size_t size)
 {
-	int ret;
-
 	soft_lock();
-	ret = level == RDMA_OPTION_ID ? set_option(soft_id(id), name, value, size) : -ENOSYS;
-	soft_unlock();
-	return result(ret);
+	return unlocked(level == RDMA_OPTION_ID ? set_option(soft_id(id), name, value, size) : -ENOSYS);
 }
 
 __be16 rdma_get_src_port(struct rdma_cm_id *id)
