@@ -302,7 +302,7 @@ static void send_packet(struct soft_id *id, struct soft_cm_packet *packet, enum 
 	packet->head = (struct soft_packet){ .type = SOFT_CM, .to = id->peer, .from = id->number };
 	packet->op = (uint16_t)op;
 	if (id->link)
-		soft_link_send(id->link, &packet->head, sizeof(*packet), NULL, 0, -1);
+		soft_link_send(id->link, &packet->head, sizeof(*packet), -1);
 }
 
 static void set_data(struct soft_cm_packet *packet, const void *data, uint8_t len)
@@ -516,7 +516,7 @@ static void refuse_req(struct soft_link *link, const struct soft_cm_packet *req,
 		.reason = (uint16_t)reason,
 	};
 
-	soft_link_send(link, &rej.head, sizeof(rej), NULL, 0, -1);
+	soft_link_send(link, &rej.head, sizeof(rej), -1);
 }
 
 static void take_req(struct soft_link *link, const struct soft_cm_packet *req)

@@ -61,12 +61,6 @@ static struct soft_port *find_port(enum rdma_port_space ps, in_port_t number)
 	return port;
 }
 
-static void accept_link(struct soft_io *io, uint32_t events)
-{
-	(void)events;
-	soft_link_accept(io->fd);
-}
-
 static int claim(enum rdma_port_space ps, in_port_t number, struct soft_port **out)
 {
 	struct soft_port *port;
@@ -83,7 +77,7 @@ static int claim(enum rdma_port_space ps, in_port_t number, struct soft_port **o
 		return -ENOMEM;
 	}
 	port->io.fd = fd;
-	port->io.fn = accept_link;
+	port->io.fn = soft_link_accept;
 	port->ps = ps;
 	port->number = number;
 	port->next = ports;

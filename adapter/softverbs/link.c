@@ -68,19 +68,16 @@ static ssize_t send_now(struct soft_link *link, struct iovec *parts, int nparts,
 	return sendmsg(link->io.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void enqueue(struct soft_link *link, const struct iovec *parts, int fd)
+static void enqueue(struct soft_link *link, const struct iovec *part, int fd)
 {
-	size_t size = parts[0].iov_len + parts[1].iov_len;
-	struct queued *queued = malloc(sizeof(*queued) + size);
+	struct queued *queued = malloc(sizeof(*queued) + part->iov_len);
 
 	if (!queued)
 		return;              /* the peer will think that we are gone: so we are, nearly */
 	queued->next = NULL;
 	queued->fd = fd >= 0 ? dup(fd) : -1;
-	queued->size = size;
-	memcpy(queued->bytes, parts[0].iov_base, parts[0].iov_len);
-	if (parts[1].iov_len)
-		memcpy(queued->bytes + parts[0].iov_len, parts[1].iov_base, parts[1].iov_len);
+	queued->size = part->iov_len;
+	memcpy(queued->bytes, part->iov_base, part->iov_len);
 	*link->last = queued;
 	link->last = &queued->next;
 	soft_io_want_write(&link->io, true);
@@ -110,14 +107,12 @@ static void send_queued(struct soft_link *link)
 	soft_io_want_write(&link->io, false);
 }
 
-void soft_link_send(struct soft_link *link, const struct soft_packet *packet, size_t size,
-		    const void *body, size_t body_size, int fd)
+void soft_link_send(struct soft_link *link, const struct soft_packet *packet, size_t size, int fd)
 {
-	struct iovec parts[2] = { { (void *)(uintptr_t)packet, size },
-				  { (void *)(uintptr_t)body, body_size } };
+	struct iovec part = { (void *)(uintptr_t)packet, size };
 
-	if (link->first || (send_now(link, parts, 2, fd) < 0 && errno == EAGAIN))
-		enqueue(link, parts, fd);
+	if (link->first || (send_now(link, &part, 1, fd) < 0 && errno == EAGAIN))
+		enqueue(link, &part, fd);
 }
 
 void soft_link_send_unreliably(struct soft_link *link, const struct soft_packet *packet, size_t size,
@@ -242,15 +237,16 @@ static struct soft_link *adopt(int fd, pid_t pid)
 	}
 	link->next = links;
 	links = link;
-	soft_link_send(link, &hello, sizeof(hello), NULL, 0, -1);
+	soft_link_send(link, &hello, sizeof(hello), -1);
 	return link;
 }
 
-void soft_link_accept(int listening_fd)
+void soft_link_accept(struct soft_io *io, uint32_t events)
 {
-	int fd = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	pid_t pid;
 
+	(void)events;
 	if (fd >= 0 && !(is_allowed(fd, &pid) && adopt(fd, pid)))
 		close(fd);
 }
@@ -323,19 +319,13 @@ int soft_link_claim(const char *name)
 	return ret;
 }
 
-static void accept_link(struct soft_io *io, uint32_t events)
-{
-	(void)events;
-	soft_link_accept(io->fd);
-}
-
 static int watch_name(int fd)
 {
 	own_name = calloc(1, sizeof(*own_name));
 	if (!own_name)
 		return -ENOMEM;
 	own_name->fd = fd;
-	own_name->fn = accept_link;
+	own_name->fn = soft_link_accept;
 	if (!listen(fd, SOMAXCONN) && !soft_io_start(own_name))
 		return 0;
 	free(own_name);

@@ -42,18 +42,17 @@ struct soft_link *soft_link_to_name(const char *name);
 struct soft_link *soft_link_to_node(uint32_t node);
 uint32_t soft_link_node(const struct soft_link *link);
 
-/* Sends @packet and @body, and @fd unless negative. It is queued if the peer is slow. */
-void soft_link_send(struct soft_link *link, const struct soft_packet *packet, size_t size,
-		    const void *body, size_t body_size, int fd);
-/* The same, but lost if the peer is slow. */
+/* Sends @packet, and @fd unless negative. It is queued if the peer is slow. */
+void soft_link_send(struct soft_link *link, const struct soft_packet *packet, size_t size, int fd);
+/* Sends both, which are lost if the peer is slow. */
 void soft_link_send_unreliably(struct soft_link *link, const struct soft_packet *packet, size_t size,
 			       const void *body, size_t body_size);
 
 /* Claims a name: a socket bound to it, or -errno. Who listens on it gets links. */
 int soft_link_claim(const char *name);
 int soft_link_claim_number(void);
-/* Takes a connection to a claimed name. */
-void soft_link_accept(int listening_fd);
+/* Takes a connection to a claimed name: for its soft_io. */
+void soft_link_accept(struct soft_io *io, uint32_t events);
 
 /* What arrives; @fd is theirs to close, -1 if there is none. */
 void soft_qp_take_bell(uint32_t qpn);

@@ -213,7 +213,7 @@ void soft_qp_bell(struct soft_qp *qp, enum soft_sleep until)
 		return;
 	link = soft_link_to_node(peer / PLACES);
 	if (link)
-		soft_link_send(link, &bell, sizeof(bell), NULL, 0, -1);
+		soft_link_send(link, &bell, sizeof(bell), -1);
 }
 
 static void attached(struct soft_qp *qp)
@@ -239,7 +239,7 @@ static void attach(struct soft_qp *qp)
 		qp->early = (struct soft_wire){ 0 };
 		attached(qp);
 	} else if (packet.from <= packet.to && !soft_wire_create(&qp->wire, &fd)) {
-		soft_link_send(link, &packet, sizeof(packet), NULL, 0, fd);
+		soft_link_send(link, &packet, sizeof(packet), fd);
 		close(fd);
 		attached(qp);
 	}
@@ -256,7 +256,7 @@ void soft_qp_take_attach(struct soft_link *link, const struct soft_packet *packe
 	/* Only from the node of that QP, and only to whom can wait for it. */
 	if (state == IBV_QPS_ERR || qp->wire.map || packet->from / PLACES != soft_link_node(link) ||
 	    (state >= IBV_QPS_RTR && qp->attr.dest_qp_num != packet->from)) {
-		soft_link_send(link, &detached, sizeof(detached), NULL, 0, -1);
+		soft_link_send(link, &detached, sizeof(detached), -1);
 		close(fd);
 		return;
 	}
