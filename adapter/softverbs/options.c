@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,16 +30,10 @@ struct soft_options soft_options = {
 static const struct {
 	const char *name;
 	size_t offset;
-} switches[] = {
-	{ "iwarp", offsetof(struct soft_options, iwarp) },
-	{ "any-user", offsetof(struct soft_options, any_user) },
-};
-
-static const struct {
-	const char *name;
-	size_t offset;
-	int min, max;
-} limits[] = {
+	int min, max;                /* 1, 1: a word without a number */
+} options[] = {
+	{ "iwarp", offsetof(struct soft_options, iwarp), 1, 1 },
+	{ "any-user", offsetof(struct soft_options, any_user), 1, 1 },
 	{ "max_qp", offsetof(struct soft_options, max_qp), 1, 4096 },
 	{ "max_cq", offsetof(struct soft_options, max_cq), 1, 1 << 20 },
 	{ "max_mr", offsetof(struct soft_options, max_mr), 1, 1 << 20 },
@@ -59,24 +54,32 @@ static void reject(const char *word, const char *why)
 	_exit(2);
 }
 
-static void set_limit(const char *word, const char *value)
+static int parse_number(const char *word, const char *text, int min, int max)
 {
-	size_t length = (size_t)(value - word);
+	char *end, why[80];
+	long n;
 
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		char *end, text[80];
-		long n;
+	errno = 0;
+	n = strtol(text, &end, 10);
+	if (errno || end == text || *end || n < min || n > max) {
+		snprintf(why, sizeof(why), "not a number from %d to %d", min, max);
+		reject(word, why);
+	}
+	return (int)n;
+}
 
-		if (strlen(limits[i].name) != length || strncmp(limits[i].name, word, length))
+/* @value: what follows the '=', or NULL */
+static void set_option(const char *word, const char *value)
+{
+	size_t length = value ? (size_t)(value - 1 - word) : strlen(word);
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		bool is_switch = options[i].min == 1 && options[i].max == 1;
+		int *option = (int *)((char *)&soft_options + options[i].offset);
+
+		if (strlen(options[i].name) != length || strncmp(options[i].name, word, length) || is_switch != !value)
 			continue;
-		errno = 0;
-		n = strtol(value + 1, &end, 10);
-		if (errno || end == value + 1 || *end || n < limits[i].min || n > limits[i].max) {
-			snprintf(text, sizeof(text), "not a number from %d to %d", limits[i].min,
-				 limits[i].max);
-			reject(word, text);
-		}
-		*(int *)((char *)&soft_options + limits[i].offset) = (int)n;
+		*option = value ? parse_number(word, value, options[i].min, options[i].max) : 1;
 		return;
 	}
 	reject(word, "no such option");
@@ -107,17 +110,6 @@ static void set_addresses(const char *word, char *list)
 	}
 }
 
-static void set_switch(const char *word)
-{
-	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
-		if (!strcmp(switches[i].name, word)) {
-			*(bool *)((char *)&soft_options + switches[i].offset) = true;
-			return;
-		}
-	}
-	reject(word, "no such option");
-}
-
 static __attribute__((constructor)) void read_options(void)
 {
 	const char *given = getenv("SOFTVERBS");
@@ -129,10 +121,8 @@ static __attribute__((constructor)) void read_options(void)
 
 		if (!strncmp(word, "addresses=", 10))
 			set_addresses(word, value + 1);
-		else if (value)
-			set_limit(word, value);
 		else
-			set_switch(word);
+			set_option(word, value ? value + 1 : NULL);
 	}
 	free(text);
 }

@@ -7,14 +7,13 @@
 #ifndef SOFT_OPTIONS_H
 #define SOFT_OPTIONS_H
 
-#include <stdbool.h>
 #include <sys/socket.h>
 
 enum { SOFT_ADDRESSES_MAX = 16 };
 
 struct soft_options {
-	bool iwarp;                  /* be an iWARP device: no immediate data */
-	bool any_user;               /* talk to processes of other users */
+	int iwarp;                   /* be an iWARP device: no immediate data */
+	int any_user;                /* talk to processes of other users */
 	int max_qp, max_cq, max_mr, max_pd, max_srq, max_ah;
 	int max_qp_wr, max_cqe, max_sge, max_inline, max_rd_atomic;
 	struct sockaddr_storage addresses[SOFT_ADDRESSES_MAX];
