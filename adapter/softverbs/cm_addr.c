@@ -307,8 +307,8 @@ int soft_cm_resolve(struct soft_id *id, const struct sockaddr *from, const struc
 		return -EAFNOSUPPORT;
 	memcpy(&dst, to, soft_addr_size(to));
 	/* The unspecified address means this host. */
-	if (is_any(to) && soft_address_any(to->sa_family, &dst))
-		*soft_addr_port((struct sockaddr *)&dst) = *soft_addr_port((struct sockaddr *)(uintptr_t)to);
+	if (is_any(to))
+		soft_address_any((struct sockaddr *)&dst);
 	memcpy(&id->ibv.route.addr.dst_storage, &dst, sizeof(dst));
 	if (!soft_address_is_ours((struct sockaddr *)&dst)) {
 		ret = soft_address_is_loopback(to) ? -ENODEV : route_to(to);

@@ -46,64 +46,57 @@ void soft_gid_of(const struct sockaddr *addr, union ibv_gid *gid)
 	memcpy(gid->raw + 12, &((const struct sockaddr_in *)addr)->sin_addr, 4);
 }
 
-/* All addresses, and the interface's number for each. */
-static int list_addresses(struct sockaddr_storage list[MAX_GIDS], unsigned ifindex[MAX_GIDS])
-{
-	struct ifaddrs *all;
-	int n = 0;
+/* The addresses that are served, as GIDs, and the interface's number for each. */
+struct gids {
+	int n;
+	struct gid {
+		union ibv_gid gid;
+		unsigned ifindex;
+	} at[MAX_GIDS];
+};
 
-	if (soft_options.naddresses) {
-		memcpy(list, soft_options.addresses, sizeof(soft_options.addresses));
-		memset(ifindex, 0, MAX_GIDS * sizeof(*ifindex));
-		return soft_options.naddresses;
-	}
-	if (getifaddrs(&all))
-		return 0;
-	for (struct ifaddrs *entry = all; entry && n < MAX_GIDS; entry = entry->ifa_next) {
-		if (!is_ip(entry->ifa_addr) || !(entry->ifa_flags & IFF_UP))
-			continue;
-		memcpy(&list[n], entry->ifa_addr, entry->ifa_addr->sa_family == AF_INET ?
-		       sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-		ifindex[n++] = if_nametoindex(entry->ifa_name);
-	}
-	freeifaddrs(all);
-	return n;
+static void add_gid(struct gids *gids, const struct sockaddr *addr, unsigned ifindex)
+{
+	soft_gid_of(addr, &gids->at[gids->n].gid);
+	gids->at[gids->n++].ifindex = ifindex;
 }
 
-static int list_gids(union ibv_gid gids[MAX_GIDS], unsigned ifindex[MAX_GIDS])
+static void list_gids(struct gids *gids)
 {
-	struct sockaddr_storage list[MAX_GIDS];
-	int n = list_addresses(list, ifindex);
+	struct ifaddrs *all;
 
-	for (int i = 0; i < n; i++)
-		soft_gid_of((struct sockaddr *)&list[i], &gids[i]);
-	return n;
+	gids->n = 0;
+	for (int i = 0; i < soft_options.naddresses; i++)
+		add_gid(gids, (struct sockaddr *)&soft_options.addresses[i], 0);
+	if (soft_options.naddresses || getifaddrs(&all))
+		return;
+	for (struct ifaddrs *entry = all; entry && gids->n < MAX_GIDS; entry = entry->ifa_next) {
+		if (is_ip(entry->ifa_addr) && entry->ifa_flags & IFF_UP)
+			add_gid(gids, entry->ifa_addr, if_nametoindex(entry->ifa_name));
+	}
+	freeifaddrs(all);
 }
 
 int soft_gid_index(const union ibv_gid *gid)
 {
-	union ibv_gid gids[MAX_GIDS];
-	unsigned ifindex[MAX_GIDS];
-	int n = list_gids(gids, ifindex);
+	struct gids gids;
 
-	for (int i = 0; i < n; i++) {
-		if (!memcmp(gid, &gids[i], sizeof(*gid)))
+	list_gids(&gids);
+	for (int i = 0; i < gids.n; i++) {
+		if (!memcmp(gid, &gids.at[i].gid, sizeof(*gid)))
 			return i;
 	}
 	return -1;
 }
 
-bool soft_gid_at(int index, union ibv_gid *gid)
+void soft_gid_at(int index, union ibv_gid *gid)
 {
-	union ibv_gid gids[MAX_GIDS];
-	unsigned ifindex[MAX_GIDS];
-	int n = list_gids(gids, ifindex);
+	struct gids gids;
 
+	list_gids(&gids);
 	memset(gid, 0, sizeof(*gid));
-	if (index < 0 || index >= n)
-		return false;
-	*gid = gids[index];
-	return true;
+	if (index < gids.n)
+		*gid = gids.at[index].gid;
 }
 
 /* All of 127.0.0.0/8 is this host, but where the device has other addresses, only one is its loopback. */
@@ -129,19 +122,23 @@ bool soft_address_is_ours(const struct sockaddr *addr)
 	return soft_gid_index(&gid) >= 0;
 }
 
-bool soft_address_any(sa_family_t family, struct sockaddr_storage *addr)
+void soft_address_any(struct sockaddr *addr)
 {
-	struct sockaddr_storage list[MAX_GIDS];
-	unsigned ifindex[MAX_GIDS];
-	int n = list_addresses(list, ifindex);
+	struct gids gids;
 
-	for (int i = 0; i < n; i++) {
-		if (list[i].ss_family != family)
+	list_gids(&gids);
+	for (int i = 0; i < gids.n; i++) {
+		const union ibv_gid *gid = &gids.at[i].gid;
+		bool v4 = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)gid);
+
+		if (v4 != (addr->sa_family == AF_INET))
 			continue;
-		*addr = list[i];
-		return true;
+		if (v4)
+			memcpy(&((struct sockaddr_in *)addr)->sin_addr, gid->raw + 12, 4);
+		else
+			memcpy(&((struct sockaddr_in6 *)addr)->sin6_addr, gid, sizeof(*gid));
+		return;
 	}
-	return false;
 }
 
 /* What the port is like */
@@ -242,47 +239,45 @@ int ibv_query_gid(struct ibv_context *context, uint8_t port_num, int index, unio
 	return 0;
 }
 
-static void fill_entry(struct ibv_gid_entry *entry, const union ibv_gid *gid, int index, unsigned ifindex)
+static void fill_entry(struct ibv_gid_entry *entry, const struct gids *gids, uint32_t index)
 {
 	*entry = (struct ibv_gid_entry){
-		.gid = *gid,
-		.gid_index = (uint32_t)index,
+		.gid = gids->at[index].gid,
+		.gid_index = index,
 		.port_num = 1,
 		.gid_type = soft_options.iwarp ? IBV_GID_TYPE_IB : IBV_GID_TYPE_ROCE_V2,
-		.ndev_ifindex = ifindex,
+		.ndev_ifindex = gids->at[index].ifindex,
 	};
 }
 
 int _ibv_query_gid_ex(struct ibv_context *context, uint32_t port_num, uint32_t gid_index,
 		      struct ibv_gid_entry *entry, uint32_t flags, size_t entry_size)
 {
-	union ibv_gid gids[MAX_GIDS];
-	unsigned ifindex[MAX_GIDS];
-	int n = list_gids(gids, ifindex);
+	struct gids gids;
 
 	(void)context;
 	if (flags || entry_size < sizeof(*entry) || port_num != 1 || gid_index >= MAX_GIDS)
 		return EINVAL;
-	if ((int)gid_index >= n)
+	list_gids(&gids);
+	if (gid_index >= (uint32_t)gids.n)
 		return ENODATA;
-	fill_entry(entry, &gids[gid_index], (int)gid_index, ifindex[gid_index]);
+	fill_entry(entry, &gids, gid_index);
 	return 0;
 }
 
 ssize_t _ibv_query_gid_table(struct ibv_context *context, struct ibv_gid_entry *entries,
 			     size_t max_entries, uint32_t flags, size_t entry_size)
 {
-	union ibv_gid gids[MAX_GIDS];
-	unsigned ifindex[MAX_GIDS];
-	int n = list_gids(gids, ifindex), i;
+	struct gids gids;
+	uint32_t i;
 
 	(void)context;
 	if (flags || entry_size < sizeof(*entries))
 		return -EINVAL;
-	for (i = 0; i < n && (size_t)i < max_entries; i++)
-		fill_entry((struct ibv_gid_entry *)((char *)entries + (size_t)i * entry_size), &gids[i], i,
-			   ifindex[i]);
-	return i;
+	list_gids(&gids);
+	for (i = 0; i < (uint32_t)gids.n && i < max_entries; i++)
+		fill_entry((struct ibv_gid_entry *)((char *)entries + i * entry_size), &gids, i);
+	return (ssize_t)i;
 }
 
 /* Private to libibverbs and its tools: 1 is RoCE v2 to them. */

@@ -13,12 +13,12 @@
 bool soft_address_is_ours(const struct sockaddr *addr);
 /* One of the host itself, served or not. */
 bool soft_address_is_loopback(const struct sockaddr *addr);
-/* Any of the same family that is; false if there is none. */
-bool soft_address_any(sa_family_t family, struct sockaddr_storage *addr);
+/* Sets @addr to one of its family that is served, if there is one. */
+void soft_address_any(struct sockaddr *addr);
 void soft_gid_of(const struct sockaddr *addr, union ibv_gid *gid);
 /* The GID's place, or -1. */
 int soft_gid_index(const union ibv_gid *gid);
-/* False: there is none at that place, and it is zeroed. */
-bool soft_gid_at(int index, union ibv_gid *gid);
+/* All zero if there is none at that place. */
+void soft_gid_at(int index, union ibv_gid *gid);
 
 #endif
