@@ -214,21 +214,6 @@ int rdma_disconnect(struct rdma_cm_id *id)
 	return unlocked(soft_cm_disconnect(soft_id(id))) ? -1 : complete(id);
 }
 
-static int notify_established(struct soft_id *id)
-{
-	if (id->state != SOFT_ACCEPTED)
-		return id->state == SOFT_ESTABLISHED ? -EISCONN : -EINVAL;
-	id->state = SOFT_ESTABLISHED;
-	soft_cm_raise(id, RDMA_CM_EVENT_ESTABLISHED, 0, NULL);
-	return 0;
-}
-
-int rdma_notify(struct rdma_cm_id *id, enum ibv_event_type event)
-{
-	soft_lock();
-	return unlocked(event == IBV_EVENT_COMM_EST ? notify_established(soft_id(id)) : -EINVAL);
-}
-
 /* Options and addresses */
 
 static int set_flag(bool *flag, bool allowed, const void *value, size_t size)

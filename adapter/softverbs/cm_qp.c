@@ -236,18 +236,6 @@ int rdma_create_srq(struct rdma_cm_id *id, struct ibv_pd *pd, struct ibv_srq_ini
 	return id->srq ? 0 : -1;
 }
 
-int rdma_create_srq_ex(struct rdma_cm_id *id, struct ibv_srq_init_attr_ex *ex)
-{
-	struct ibv_srq_init_attr attr = { .srq_context = ex->srq_context, .attr = ex->attr };
-
-	if (ex->comp_mask & ~(uint32_t)(IBV_SRQ_INIT_ATTR_PD | IBV_SRQ_INIT_ATTR_TYPE) ||
-	    (ex->comp_mask & IBV_SRQ_INIT_ATTR_TYPE && ex->srq_type != IBV_SRQT_BASIC)) {
-		errno = EOPNOTSUPP;
-		return -1;
-	}
-	return rdma_create_srq(id, ex->comp_mask & IBV_SRQ_INIT_ATTR_PD ? ex->pd : id->pd, &attr);
-}
-
 void rdma_destroy_srq(struct rdma_cm_id *id)
 {
 	ibv_destroy_srq(id->srq);

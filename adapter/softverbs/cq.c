@@ -83,38 +83,6 @@ struct ibv_cq *ibv_create_cq(struct ibv_context *context, int cqe, void *cq_cont
 	return NULL;
 }
 
-int ibv_resize_cq(struct ibv_cq *ibv, int cqe)
-{
-	struct soft_cq *cq = soft_cq(ibv);
-	uint32_t used, tail;
-	struct ibv_wc *entries;
-
-	if (cqe < 1 || cqe > soft_options.max_cqe)
-		return EINVAL;
-	entries = calloc(soft_ring_size((uint32_t)cqe), sizeof(*entries));
-	if (!entries)
-		return ENOMEM;
-	soft_lock();
-	used = cq->head - cq->tail;
-	if (used > (uint32_t)cqe) {
-		soft_unlock();
-		free(entries);
-		return EINVAL;
-	}
-	for (uint32_t i = 0; i < used; i++)
-		entries[i] = cq->entries[(cq->tail + i) & cq->mask];
-	free(cq->entries);
-	cq->entries = entries;
-	cq->mask = soft_ring_size((uint32_t)cqe) - 1;
-	tail = cq->tail;
-	cq->tail = 0;
-	cq->head = used;
-	cq->shown -= tail;
-	ibv->cqe = cqe;
-	soft_unlock();
-	return 0;
-}
-
 int ibv_destroy_cq(struct ibv_cq *ibv)
 {
 	struct soft_cq *cq = soft_cq(ibv);

@@ -32,24 +32,6 @@ const char *ibv_wc_status_str(enum ibv_wc_status status)
 	return NAME_IN(names, status);
 }
 
-const char *ibv_event_type_str(enum ibv_event_type type)
-{
-	static const char *const names[] = {
-		[IBV_EVENT_CQ_ERR] = "CQ error",
-		[IBV_EVENT_QP_FATAL] = "QP fatal error",
-		[IBV_EVENT_QP_REQ_ERR] = "QP request error",
-		[IBV_EVENT_QP_ACCESS_ERR] = "QP access error",
-		[IBV_EVENT_COMM_EST] = "communication established",
-		[IBV_EVENT_PORT_ACTIVE] = "port active",
-		[IBV_EVENT_PORT_ERR] = "port error",
-		[IBV_EVENT_SRQ_ERR] = "SRQ error",
-		[IBV_EVENT_SRQ_LIMIT_REACHED] = "SRQ limit reached",
-		[IBV_EVENT_QP_LAST_WQE_REACHED] = "last WQE reached",
-	};
-
-	return NAME_IN(names, type);
-}
-
 const char *rdma_event_str(enum rdma_cm_event_type type)
 {
 #define NAME(event) [event] = #event

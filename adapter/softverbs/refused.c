@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include <infiniband/verbs.h>
-#include <rdma/rdma_cma.h>
+#include <rdma/rdma_verbs.h>
 
 #define REFUSED(type, value, name, ...) \
 	type name(__VA_ARGS__)          \
@@ -17,6 +17,7 @@
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
+REFUSED(int, EOPNOTSUPP, ibv_resize_cq, struct ibv_cq *cq, int cqe)
 REFUSED(int, EOPNOTSUPP, ibv_rereg_mr, struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr,
 	size_t length, int access)
 REFUSED(struct ibv_mr *, NULL, ibv_reg_dmabuf_mr, struct ibv_pd *pd, uint64_t offset, size_t length,
@@ -34,6 +35,8 @@ REFUSED(int, EOPNOTSUPP, ibv_query_ece, struct ibv_qp *qp, struct ibv_ece *ece)
 REFUSED(int, EOPNOTSUPP, ibv_resolve_eth_l2_from_gid, struct ibv_context *context,
 	struct ibv_ah_attr *attr, uint8_t mac[ETHERNET_LL_SIZE], uint16_t *vid)
 
+REFUSED(int, -1, rdma_notify, struct rdma_cm_id *id, enum ibv_event_type event)
+REFUSED(int, -1, rdma_create_srq_ex, struct rdma_cm_id *id, struct ibv_srq_init_attr_ex *attr)
 REFUSED(int, -1, rdma_join_multicast, struct rdma_cm_id *id, struct sockaddr *addr, void *context)
 REFUSED(int, -1, rdma_join_multicast_ex, struct rdma_cm_id *id, struct rdma_cm_join_mc_attr_ex *attr,
 	void *context)
