@@ -28,9 +28,13 @@ static struct place {
 	uint8_t turn;
 } *table;
 
-static uint32_t places;
 static size_t pinned_pages;
 static uint64_t registered_bytes;
+
+static uint32_t places(void)
+{
+	return (uint32_t)soft_options.max_mr + 1; /* a key of 0 is none */
+}
 
 /* Protection domains */
 
@@ -100,30 +104,23 @@ static bool is_mapped(uintptr_t start, size_t pages)
 
 /* The table */
 
+/* 0: there is none. */
 static uint32_t free_place(void)
 {
-	struct place *bigger;
-	uint32_t i;
-
-	for (i = 1; i < places; i++) {
+	if (!table)
+		table = calloc(places(), sizeof(*table));
+	for (uint32_t i = 1; table && i < places(); i++) {
 		if (!table[i].mr)
 			return i;
 	}
-	bigger = realloc(table, (places ? 2 * places : 64) * sizeof(*table));
-	if (!bigger)
-		return 0;
-	i = places ? places : 1;
-	memset(bigger + places, 0, ((places ? 2 * places : 64) - places) * sizeof(*table));
-	places = places ? 2 * places : 64;
-	table = bigger;
-	return i;
+	return 0;
 }
 
 static struct soft_mr *find(uint32_t key)
 {
 	uint32_t i = key >> 8;
 
-	return i < places && table[i].mr && table[i].mr->ibv.lkey == key ? table[i].mr : NULL;
+	return table && i < places() && table[i].mr && table[i].mr->ibv.lkey == key ? table[i].mr : NULL;
 }
 
 static int enter(struct soft_mr *mr)
@@ -133,7 +130,7 @@ static int enter(struct soft_mr *mr)
 
 	if (fault.action == SOFT_FAIL)
 		return fault.value;
-	if (soft_counts.mrs == soft_options.max_mr || !(place = free_place()) || !pin(mr->pages))
+	if (!(place = free_place()) || !pin(mr->pages))
 		return ENOMEM;
 	mr->ibv.lkey = mr->ibv.rkey = place << 8 | ++table[place].turn;
 	table[place].mr = mr;
