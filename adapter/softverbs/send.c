@@ -20,22 +20,40 @@ static struct soft_send *send_at(struct soft_qp *qp, uint32_t position)
 	return &qp->sends[position & qp->sq_mask];
 }
 
-static bool is_answered(const struct soft_send *send)
+/* What the opcodes that are served mean; they are the first ones. */
+static const struct kind {
+	enum soft_op op;
+	enum ibv_wc_opcode wc_opcode;
+	bool with_imm;
+	bool answered;               /* complete when the response is here */
+	bool atomic;
+} kinds[] = {
+	[IBV_WR_SEND] = { SOFT_OP_SEND, IBV_WC_SEND, .with_imm = false },
+	[IBV_WR_SEND_WITH_IMM] = { SOFT_OP_SEND, IBV_WC_SEND, .with_imm = true },
+	[IBV_WR_RDMA_WRITE] = { SOFT_OP_WRITE, IBV_WC_RDMA_WRITE, .with_imm = false },
+	[IBV_WR_RDMA_WRITE_WITH_IMM] = { SOFT_OP_WRITE, IBV_WC_RDMA_WRITE, .with_imm = true },
+	[IBV_WR_RDMA_READ] = { SOFT_OP_READ, IBV_WC_RDMA_READ, .answered = true },
+	[IBV_WR_ATOMIC_CMP_AND_SWP] = { SOFT_OP_COMPARE_SWAP, IBV_WC_COMP_SWAP, .answered = true, .atomic = true },
+	[IBV_WR_ATOMIC_FETCH_AND_ADD] = { SOFT_OP_FETCH_ADD, IBV_WC_FETCH_ADD, .answered = true, .atomic = true },
+};
+
+static const struct kind *kind_of(const struct soft_send *send)
 {
-	return send->opcode == IBV_WR_RDMA_READ || send->opcode == IBV_WR_ATOMIC_CMP_AND_SWP ||
-	       send->opcode == IBV_WR_ATOMIC_FETCH_AND_ADD;
+	return &kinds[send->opcode];
 }
 
-static bool has_imm(enum ibv_wr_opcode opcode)
+static bool is_answered(const struct soft_send *send)
 {
-	return opcode == IBV_WR_SEND_WITH_IMM || opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+	return kind_of(send)->answered;
 }
 
 /* Posting */
 
-static int check(const struct soft_qp *qp, const struct ibv_send_wr *wr)
+/* @bytes: of its list */
+static int check(const struct soft_qp *qp, const struct ibv_send_wr *wr, uint64_t bytes)
 {
-	bool ud = qp->ibv.qp_type == IBV_QPT_UD;
+	bool is_inline = wr->send_flags & IBV_SEND_INLINE;
+	const struct kind *kind;
 
 	if (qp->ibv.state < IBV_QPS_RTS)
 		return EINVAL;
@@ -43,24 +61,14 @@ static int check(const struct soft_qp *qp, const struct ibv_send_wr *wr)
 		return ENOMEM;
 	if (wr->num_sge < 0 || (uint32_t)wr->num_sge > qp->init.cap.max_send_sge)
 		return EINVAL;
-	switch (wr->opcode) {
-	case IBV_WR_SEND:
-		return 0;
-	case IBV_WR_SEND_WITH_IMM:
-		return soft_options.iwarp ? EINVAL : 0;
-	case IBV_WR_RDMA_WRITE:
-		return ud ? EINVAL : 0;
-	case IBV_WR_RDMA_READ:
-		return ud || wr->send_flags & IBV_SEND_INLINE ? EINVAL : 0;
-	case IBV_WR_RDMA_WRITE_WITH_IMM:
-		return ud || soft_options.iwarp ? EINVAL : 0;
-	case IBV_WR_ATOMIC_CMP_AND_SWP:
-	case IBV_WR_ATOMIC_FETCH_AND_ADD:
-		return ud || soft_options.iwarp || wr->send_flags & IBV_SEND_INLINE ||
-		       soft_sge_bytes(wr->sg_list, wr->num_sge) != 8 ? EINVAL : 0;
-	default:
+	if ((size_t)wr->opcode >= sizeof(kinds) / sizeof(kinds[0]))
 		return EINVAL;
-	}
+	kind = &kinds[wr->opcode];
+	if ((kind->op != SOFT_OP_SEND && qp->ibv.qp_type == IBV_QPT_UD) ||
+	    ((kind->with_imm || kind->atomic) && soft_options.iwarp) || (kind->answered && is_inline) ||
+	    (kind->atomic && bytes != 8))
+		return EINVAL;
+	return bytes > UINT32_C(1) << 31 || (is_inline && bytes > qp->init.cap.max_inline_data) ? EINVAL : 0;
 }
 
 static void take_inline(struct soft_send *send, uint8_t *room)
@@ -81,7 +89,7 @@ static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
 	struct soft_send *send = &qp->sends[place];
 	uint64_t bytes = soft_sge_bytes(wr->sg_list, wr->num_sge);
 	struct soft_fault fault = soft_fault_at(SOFT_AT_POST_SEND, bytes);
-	int ret = fault.action == SOFT_FAIL ? fault.value : check(qp, wr);
+	int ret = fault.action == SOFT_FAIL ? fault.value : check(qp, wr, bytes);
 
 	if (ret)
 		return ret;
@@ -91,24 +99,20 @@ static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
 		soft_qp_cut(qp, (unsigned)fault.value);
 	else if (fault.action == SOFT_LINK_DOWN)
 		soft_qp_cut_all((unsigned)fault.value);
-	if (bytes > UINT32_C(1) << 31 ||
-	    (wr->send_flags & IBV_SEND_INLINE && bytes > qp->init.cap.max_inline_data))
-		return EINVAL;
 	*send = (struct soft_send){
 		.wr_id = wr->wr_id, .opcode = wr->opcode, .flags = wr->send_flags,
 		.length = (uint32_t)bytes, .nsge = wr->num_sge,
-		.imm = has_imm(wr->opcode) ? wr->imm_data : 0,
+		.imm = kinds[wr->opcode].with_imm ? wr->imm_data : 0,
 		.sge = qp->send_sges + place * (size_t)qp->init.cap.max_send_sge,
 	};
 	if (qp->init.sq_sig_all)
 		send->flags |= IBV_SEND_SIGNALED;
-	if (wr->opcode == IBV_WR_ATOMIC_CMP_AND_SWP || wr->opcode == IBV_WR_ATOMIC_FETCH_AND_ADD) {
+	if (kinds[wr->opcode].atomic) {
 		send->addr = wr->wr.atomic.remote_addr;
 		send->rkey = wr->wr.atomic.rkey;
 		send->compare_add = wr->wr.atomic.compare_add;
 		send->swap = wr->wr.atomic.swap;
-	} else if (qp->ibv.qp_type == IBV_QPT_RC && wr->opcode != IBV_WR_SEND &&
-		   wr->opcode != IBV_WR_SEND_WITH_IMM) {
+	} else if (kinds[wr->opcode].op != SOFT_OP_SEND) {
 		send->addr = wr->wr.rdma.remote_addr;
 		send->rkey = wr->wr.rdma.rkey;
 	}
@@ -147,19 +151,10 @@ int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_w
 
 static void complete(struct soft_qp *qp, const struct soft_send *send, enum ibv_wc_status status)
 {
-	static const enum ibv_wc_opcode opcodes[] = {
-		[IBV_WR_RDMA_WRITE] = IBV_WC_RDMA_WRITE,
-		[IBV_WR_RDMA_WRITE_WITH_IMM] = IBV_WC_RDMA_WRITE,
-		[IBV_WR_SEND] = IBV_WC_SEND,
-		[IBV_WR_SEND_WITH_IMM] = IBV_WC_SEND,
-		[IBV_WR_RDMA_READ] = IBV_WC_RDMA_READ,
-		[IBV_WR_ATOMIC_CMP_AND_SWP] = IBV_WC_COMP_SWAP,
-		[IBV_WR_ATOMIC_FETCH_AND_ADD] = IBV_WC_FETCH_ADD,
-	};
 	struct ibv_wc wc = {
 		.wr_id = send->wr_id,
 		.status = status,
-		.opcode = opcodes[send->opcode],
+		.opcode = kind_of(send)->wc_opcode,
 		.byte_len = is_answered(send) ? send->length : 0,
 		.qp_num = qp->ibv.qp_num,
 	};
@@ -288,27 +283,10 @@ static void put_payload(struct soft_qp *qp, struct soft_send *send, uint32_t siz
 	}
 }
 
-static enum soft_op op_of(enum ibv_wr_opcode opcode)
-{
-	switch (opcode) {
-	case IBV_WR_RDMA_WRITE:
-	case IBV_WR_RDMA_WRITE_WITH_IMM:
-		return SOFT_OP_WRITE;
-	case IBV_WR_RDMA_READ:
-		return SOFT_OP_READ;
-	case IBV_WR_ATOMIC_CMP_AND_SWP:
-		return SOFT_OP_COMPARE_SWAP;
-	case IBV_WR_ATOMIC_FETCH_AND_ADD:
-		return SOFT_OP_FETCH_ADD;
-	default:
-		return SOFT_OP_SEND;
-	}
-}
-
 static void send_question(struct soft_qp *qp, struct soft_send *send, struct soft_head *head)
 {
 	const uint64_t operands[2] = { send->compare_add, send->swap };
-	bool atomic = send->opcode != IBV_WR_RDMA_READ;
+	bool atomic = kind_of(send)->atomic;
 
 	head->flags |= SOFT_LAST;
 	head->size = atomic ? sizeof(operands) : 0;
@@ -342,7 +320,7 @@ static bool send_packet(struct soft_qp *qp)
 	struct soft_send *send = send_at(qp, qp->sq_sent);
 	uint32_t left = send->length - qp->sent_bytes, size = left, need;
 	struct soft_head head = {
-		.op = (uint8_t)op_of(send->opcode),
+		.op = (uint8_t)kind_of(send)->op,
 		.msn = qp->sq_sent,
 		.total = send->length,
 		.addr = send->addr,
@@ -357,7 +335,7 @@ static bool send_packet(struct soft_qp *qp)
 	need = sizeof(head) + (is_answered(send) ? 16 : size) + 8 + RESERVE;
 	if (soft_wire_room(&qp->wire) < need && !soft_wire_wait_room(&qp->wire, need))
 		return false;
-	head.flags = (qp->sent_bytes ? 0 : SOFT_FIRST) | (has_imm(send->opcode) ? SOFT_IMM : 0) |
+	head.flags = (qp->sent_bytes ? 0 : SOFT_FIRST) | (kind_of(send)->with_imm ? SOFT_IMM : 0) |
 		     (send->flags & IBV_SEND_SOLICITED ? SOFT_SOLICITED : 0) |
 		     (send->flags & IBV_SEND_SIGNALED ? SOFT_SIGNALLED : 0);
 	if (is_answered(send))
