@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "peer.h"
+#include "process.h"
 #include "rawpeer.h"
 #include "verbs.h"
 
@@ -477,6 +478,26 @@ START_TEST(objects_in_use_cannot_be_destroyed)
 }
 END_TEST
 
+START_TEST(connections_in_a_row_leave_nothing)
+{
+	struct link l = linked(&usual_terms);
+	int descriptors, threads;
+
+	link_end(&l);
+	descriptors = open_descriptors();
+	threads = running_threads();
+	for (int i = 0; i < 50; i++) {
+		l = linked(&usual_terms);
+		post_recv(&l.b, 0, 0, 8);
+		ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
+		expect_status(l.b.recvs, IBV_WC_SUCCESS);
+		link_end(&l);
+	}
+	ck_assert_int_eq(open_descriptors(), descriptors);
+	ck_assert_int_eq(running_threads(), threads);
+}
+END_TEST
+
 START_TEST(states_follow_in_order)
 {
 	struct link l = linked(&usual_terms);
@@ -751,6 +772,7 @@ int main(void)
 
 	tc = group(s, "objects", 120);
 	tcase_add_test(tc, objects_in_use_cannot_be_destroyed);
+	tcase_add_test(tc, connections_in_a_row_leave_nothing);
 	tcase_add_test(tc, states_follow_in_order);
 	tcase_add_test(tc, memory_that_is_not_there_cannot_be_registered);
 
