@@ -598,8 +598,8 @@ static void take_dreq(struct soft_id *id)
 	if (id->state != SOFT_ESTABLISHED)
 		return;
 	/* What was sent before the DREQ comes before it. */
-	if (id->ibv.qp)
-		soft_qp_progress(soft_qp(id->ibv.qp));
+	if (soft_id_qp(id))
+		soft_qp_progress(soft_id_qp(id));
 	id->state = SOFT_LEFT;
 	soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, 0, NULL);
 }

@@ -73,6 +73,7 @@ struct soft_id {
 	struct ibv_sa_path_rec path;
 
 	struct soft_link *link;
+	uint32_t qpn;                /* its QP, which the program may destroy by itself */
 	uint32_t peer;               /* its id */
 	uint32_t peer_qpn, peer_qkey;
 	struct rdma_conn_param param; /* as agreed: what this end's QP is to have */
@@ -95,6 +96,12 @@ struct soft_cm_event {
 static inline struct soft_id *soft_id(struct rdma_cm_id *id)
 {
 	return (struct soft_id *)id;
+}
+
+/* NULL: there is none, or no longer. */
+static inline struct soft_qp *soft_id_qp(const struct soft_id *id)
+{
+	return soft_qp_find(id->qpn);
 }
 
 static inline bool soft_id_is_ud(const struct soft_id *id)

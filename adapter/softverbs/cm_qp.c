@@ -102,8 +102,8 @@ int soft_cm_start_qp(struct soft_id *id)
 
 void soft_cm_fail_qp(struct soft_id *id)
 {
-	if (id->ibv.qp && !soft_id_is_ud(id))
-		soft_qp_fail(soft_qp(id->ibv.qp));
+	if (soft_id_qp(id) && !soft_id_is_ud(id))
+		soft_qp_fail(soft_id_qp(id));
 }
 
 int rdma_init_qp_attr(struct rdma_cm_id *id, struct ibv_qp_attr *attr, int *mask)
@@ -164,6 +164,7 @@ static int make_qp(struct soft_id *id, struct ibv_pd *pd, struct ibv_qp_init_att
 
 	soft_lock();
 	id->ibv.qp = soft_qp_create(pd, attr);
+	id->qpn = id->ibv.qp ? id->ibv.qp->qp_num : 0;
 	ret = id->ibv.qp ? move_qp(id, IBV_QPS_INIT) : -errno;
 	if (!ret && soft_id_is_ud(id))
 		ret = soft_cm_start_qp(id);

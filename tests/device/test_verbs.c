@@ -648,6 +648,19 @@ START_TEST(leaving_at_once_is_seen)
 }
 END_TEST
 
+/* As rping does. */
+START_TEST(qp_may_go_before_its_id)
+{
+	struct link l = linked(&usual_terms);
+
+	ck_assert_int_eq(ibv_destroy_qp(l.a.id->qp), 0);
+	ck_assert_int_eq(rdma_disconnect(l.b.id), 0);
+	expect_event(l.a.events, RDMA_CM_EVENT_DISCONNECTED);
+	l.a.id->qp = NULL;
+	link_end(&l);
+}
+END_TEST
+
 START_TEST(port_belongs_to_one)
 {
 	struct rdma_event_channel *events;
@@ -782,6 +795,7 @@ int main(void)
 	tcase_add_test(tc, disconnecting_tells_both_ends);
 	tcase_add_test(tc, only_what_is_established_can_be_disconnected);
 	tcase_add_test(tc, leaving_at_once_is_seen);
+	tcase_add_test(tc, qp_may_go_before_its_id);
 	tcase_add_test(tc, port_belongs_to_one);
 	tcase_add_test(tc, id_takes_its_events_to_another_channel);
 	tcase_add_test(tc, events_go_with_their_id);
