@@ -43,6 +43,8 @@ static const struct rsk_cm_rule rules[] = {
 
 	/* What became of the connection depends on what was said on it: the action decides. */
 	{ RSK_CONNECTED,     RSK_CM_DISCONNECTED,   RSK_ENDED,         RSK_ACT_PEER_LEFT },
+	/* By a peer that had accepted, and left before it heard that we know: also over. */
+	{ RSK_CONNECTED,     RSK_CM_REJECTED,       RSK_ENDED,         RSK_ACT_PEER_LEFT },
 	{ RSK_CONNECTED,     RSK_CM_DEVICE_REMOVED, RSK_FAILED,        RSK_ACT_FAIL },
 	{ RSK_ENDED,         RSK_CM_DISCONNECTED,   RSK_ENDED,         RSK_ACT_PEER_LEFT },
 };

@@ -57,7 +57,7 @@ static const struct {
 	{ RSK_ACCEPTING,
 	  { NO,  NO,  NO,  NO,  NO,  NO,  PAS, BAD, BAD, BAD, BAD, BAD, BAD } },
 	{ RSK_CONNECTED,
-	  { NO,  NO,  NO,  NO,  NO,  NO,  NO,  NO,  NO,  NO,  END, BAD, NO } },
+	  { NO,  NO,  NO,  NO,  NO,  NO,  NO,  END, NO,  NO,  END, BAD, NO } },
 	{ RSK_ENDED,
 	  { NO,  NO,  NO,  NO,  NO,  NO,  NO,  NO,  NO,  NO,  END, NO,  NO } },
 	{ RSK_FAILED,
