@@ -234,6 +234,8 @@ int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_w
 void soft_send_pump(struct soft_qp *qp);
 void soft_send_complete(struct soft_qp *qp);
 void soft_send_flush(struct soft_qp *qp);
+/* Must its peer wake it for an acknowledgement? Else it finds them when somebody polls. */
+bool soft_send_awaits_acks(const struct soft_qp *qp);
 /* The responder's answers. */
 void soft_send_take_nak(struct soft_qp *qp, const struct soft_head *head);
 void soft_send_take_response(struct soft_qp *qp, const struct soft_head *head);

@@ -356,8 +356,7 @@ void soft_qp_progress(struct soft_qp *qp)
 		return;
 	step(qp);
 	if (qp->wire.map) {
-		soft_wire_sleep(&qp->wire, soft_cq(qp->ibv.send_cq)->armed && qp->sq_done != qp->sq_posted ?
-					   SOFT_UNTIL_ACK : SOFT_UNTIL_PACKET);
+		soft_wire_sleep(&qp->wire, soft_send_awaits_acks(qp) ? SOFT_UNTIL_ACK : SOFT_UNTIL_PACKET);
 		step(qp);            /* what came before we were asleep rang no bell */
 	}
 	if (qp->wire.map && (qp->wire.broken || soft_wire_peer_gone(&qp->wire)))

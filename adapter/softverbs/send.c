@@ -126,6 +126,15 @@ static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
 	return 0;
 }
 
+bool soft_send_awaits_acks(const struct soft_qp *qp)
+{
+	const struct soft_cq *cq = soft_cq(qp->ibv.send_cq);
+	uint32_t due = qp->sq_posted - qp->sq_done;
+
+	/* Also where nobody asked for an event: that the queue overflows is one. */
+	return due && (cq->armed || cq->head - cq->tail + due > (uint32_t)cq->ibv.cqe);
+}
+
 int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_wr **bad)
 {
 	struct soft_qp *qp = soft_qp(ibv);
@@ -137,7 +146,7 @@ int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_w
 		if (ret)
 			*bad = wr;
 	}
-	if (qp->wire.map && soft_cq(ibv->send_cq)->armed)
+	if (qp->wire.map && soft_send_awaits_acks(qp))
 		soft_wire_sleep(&qp->wire, SOFT_UNTIL_ACK);
 	if (ibv->state == IBV_QPS_ERR)
 		soft_send_flush(qp);
