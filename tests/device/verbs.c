@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "rawpeer.h"
+
 #define RESOLVE_MS 10000
 
 const struct terms usual_terms = { .rnr_retry = 7, .rd_atomic = 4, .ps = RDMA_PS_TCP };
@@ -32,15 +34,19 @@ void expect_event(struct rdma_event_channel *events, enum rdma_cm_event_type typ
 	ck_assert_msg(got == type, "CM event %s, not %s", rdma_event_str(got), rdma_event_str(type));
 }
 
-void listen_here(struct rdma_event_channel **events, struct rdma_cm_id **id, enum rdma_port_space ps)
+void listen_at(struct address here, int backlog, struct rdma_event_channel **events, struct rdma_cm_id **id,
+	       enum rdma_port_space ps)
 {
-	struct address here = address_of_device(AF_INET, 0);
-
 	*events = rdma_create_event_channel();
 	ck_assert_ptr_nonnull(*events);
 	ck_assert_int_eq(rdma_create_id(*events, id, NULL, ps), 0);
 	ck_assert_int_eq(rdma_bind_addr(*id, &here.any), 0);
-	ck_assert_int_eq(rdma_listen(*id, 8), 0);
+	ck_assert_int_eq(rdma_listen(*id, backlog), 0);
+}
+
+void listen_here(struct rdma_event_channel **events, struct rdma_cm_id **id, enum rdma_port_space ps)
+{
+	listen_at(address_of_device(AF_INET, 0), 8, events, id, ps);
 }
 
 void resolve(struct end *end, struct sockaddr *to, enum rdma_port_space ps)
@@ -57,6 +63,7 @@ void resolve(struct end *end, struct sockaddr *to, enum rdma_port_space ps)
 void make_qp(struct end *end, const struct terms *terms)
 {
 	int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+	int entries = terms->cq_entries ? terms->cq_entries : 64;
 	struct ibv_qp_init_attr attr = {
 		.qp_type = terms->ps == RDMA_PS_UDP ? IBV_QPT_UD : IBV_QPT_RC,
 		.sq_sig_all = terms->sq_sig_all,
@@ -68,8 +75,8 @@ void make_qp(struct end *end, const struct terms *terms)
 	ck_assert_ptr_nonnull(end->pd);
 	end->channel = ibv_create_comp_channel(end->id->verbs);
 	ck_assert_ptr_nonnull(end->channel);
-	end->sends = ibv_create_cq(end->id->verbs, 64, NULL, end->channel, 0);
-	end->recvs = ibv_create_cq(end->id->verbs, 64, NULL, end->channel, 0);
+	end->sends = ibv_create_cq(end->id->verbs, entries, NULL, end->channel, 0);
+	end->recvs = ibv_create_cq(end->id->verbs, entries, NULL, end->channel, 0);
 	ck_assert(end->sends && end->recvs);
 	end->memory = aligned_alloc(4096, VERBS_BYTES);
 	ck_assert_ptr_nonnull(end->memory);
@@ -134,6 +141,15 @@ void link_end(struct link *link)
 	ck_assert_int_eq(rdma_destroy_id(link->listener), 0);
 	rdma_destroy_event_channel(link->a.events);
 	rdma_destroy_event_channel(link->events);
+}
+
+bool lacks(const char *what)
+{
+	bool iwarp = device_is_iwarp();
+
+	if (iwarp)
+		skip(what);
+	return iwarp;
 }
 
 /* -- work -------------------------------------------------------------------------------------- */

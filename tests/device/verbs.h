@@ -26,6 +26,7 @@ struct terms {
 	uint8_t rd_atomic;
 	enum rdma_port_space ps;
 	bool sq_sig_all;
+	int cq_entries;              /* 0: more than enough */
 };
 
 struct link {
@@ -43,10 +44,15 @@ enum rdma_cm_event_type next_event(struct rdma_event_channel *events, struct rdm
 void expect_event(struct rdma_event_channel *events, enum rdma_cm_event_type type);
 
 /* A listener at the device's address. */
+void listen_at(struct address here, int backlog, struct rdma_event_channel **events, struct rdma_cm_id **id,
+	       enum rdma_port_space ps);
 void listen_here(struct rdma_event_channel **events, struct rdma_cm_id **id, enum rdma_port_space ps);
 /* An id whose route to @to is resolved; no QP yet. */
 void resolve(struct end *end, struct sockaddr *to, enum rdma_port_space ps);
 void make_qp(struct end *end, const struct terms *terms);
+
+/* Skips the test on iWARP, which lacks some of what IB and RoCE can do. */
+bool lacks(const char *what);
 
 struct link linked(const struct terms *terms);
 void link_end(struct link *link);
