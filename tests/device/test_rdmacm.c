@@ -102,12 +102,22 @@ START_TEST(unknown_address_is_not_resolved)
 }
 END_TEST
 
-/* The backlog bounds the requests that nobody has read. */
-START_TEST(request_beyond_the_backlog_is_rejected)
+static void reject_next(struct rdma_event_channel *events)
+{
+	struct rdma_cm_event event;
+
+	ck_assert_int_eq(next_event(events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
+	ck_assert_int_eq(rdma_reject(event.id, NULL, 0), 0);
+	ck_assert_int_eq(rdma_destroy_id(event.id), 0);
+}
+
+/* The backlog bounds the requests that nobody has read. The kernel drops what is beyond, and its sender tries
+ * again; software verbs refuse it. Either way it is told in the end. */
+START_TEST(request_beyond_the_backlog_is_answered)
 {
 	struct rdma_event_channel *events;
 	struct rdma_cm_id *listener;
-	struct rdma_cm_event event;
+	struct pollfd either[2];
 	struct end ends[2];
 
 	listen_at(address_of_device(AF_INET, 0), 1, &events, &listener, RDMA_PS_TCP);
@@ -118,11 +128,14 @@ START_TEST(request_beyond_the_backlog_is_rejected)
 		if (!i)
 			await_cm_event(events);
 	}
-	expect_event(ends[1].events, RDMA_CM_EVENT_REJECTED);
-	ck_assert_int_eq(next_event(events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
-	ck_assert_int_eq(rdma_reject(event.id, NULL, 0), 0);
+	reject_next(events);
 	expect_event(ends[0].events, RDMA_CM_EVENT_REJECTED);
-	ck_assert_int_eq(rdma_destroy_id(event.id), 0);
+	either[0] = (struct pollfd){ .fd = events->fd, .events = POLLIN };
+	either[1] = (struct pollfd){ .fd = ends[1].events->fd, .events = POLLIN };
+	ck_assert_msg(poll(either, 2, LIMIT_MS) > 0, "the second request was forgotten");
+	if (either[0].revents)
+		reject_next(events);
+	expect_event(ends[1].events, RDMA_CM_EVENT_REJECTED);
 	ck_assert_int_eq(rdma_destroy_id(listener), 0);
 	for (int i = 0; i < 2; i++) {
 		free_end(&ends[i]);
@@ -276,7 +289,7 @@ int main(void)
 	tcase_add_test(tc, nobody_listens_is_told_from_refused);
 	tcase_add_test(tc, listener_is_found_over_ipv6);
 	tcase_add_test(tc, unknown_address_is_not_resolved);
-	tcase_add_test(tc, request_beyond_the_backlog_is_rejected);
+	tcase_add_test(tc, request_beyond_the_backlog_is_answered);
 	tcase_add_test(tc, disconnecting_tells_both_ends);
 	tcase_add_test(tc, only_what_is_established_can_be_disconnected);
 	tcase_add_test(tc, leaving_at_once_is_seen);
