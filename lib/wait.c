@@ -233,11 +233,12 @@ void rsk_sock_dismiss(struct rsk_sock *sk)
 
 void rsk_sock_tell(struct rsk_sock *sk, bool all)
 {
-	uint64_t bytes = rsk_rx_arrived(sk) + sk->shut_by_peer; /* the end is one, too */
 	uint32_t mask, arrived;
+	uint64_t bytes;
 
 	if (!sk->observers)
 		return;
+	bytes = rsk_rx_arrived(sk) + sk->shut_by_peer; /* the end is one, too */
 	mask = (uint16_t)rsk_sock_mask(sk);
 	arrived = all ? mask : mask & ~sk->told;
 	if (bytes != sk->told_arrived)
