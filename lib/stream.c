@@ -80,15 +80,17 @@ int rsk_stream_attach(struct rsk_sock *sk, struct ibv_qp *qp, uint32_t max_inlin
 		return ret;
 
 	credits = (uint16_t)(sk->qp.rq_size - RSK_QP_SPARE_RECVS);
+	while (ring_size < (uint32_t)sk->options.sndbuf)
+		ring_size *= 2;
+	/* Others may be looking at a socket that connects. */
+	rsk_lock(&sk->lock);
 	rsk_rx_credit_init(&sk->rx.credit, credits, (uint32_t)first->len);
 	sk->rx.ready = RSK_SEGMENTS;
 	sk->rx.place = (struct rsk_place){ 0, (uint32_t)first->len, first->addr };
 	/* The first segment goes with the private data; the peer writes the next to entry 1. */
 	sk->rx.list_index = 1;
-
-	while (ring_size < (uint32_t)sk->options.sndbuf)
-		ring_size *= 2;
 	sk->tx.ring = (struct rsk_ring){ .size = ring_size };
+	rsk_unlock(&sk->lock);
 
 	*hello = (struct rsk_hello){
 		.big_endian = rsk_wire_host_big_endian(),
