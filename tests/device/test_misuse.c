@@ -572,6 +572,7 @@ START_TEST(zero_bytes_are_nothing)
 	ck_assert_int_eq(rsk_recv(p.b, byte, 0, 0), 0);
 	ck_assert_int_eq(rsk_recv(p.b, NULL, 0, 0), 0);
 	ck_assert_int_eq(rsk_recv(p.b, byte, 0, MSG_WAITALL), 0);
+	ck_assert_int_eq(rsk_recv(p.b, byte, 0, MSG_PEEK), 0);
 	ck_assert_int_eq(rsk_read(p.b, byte, 0), 0);
 	FAILS(rsk_recv(p.b, byte, 1, MSG_DONTWAIT), EAGAIN);
 	ck_assert_int_eq(ready_now(p.b, POLLIN), 0);
