@@ -631,9 +631,12 @@ static int raw_owner(struct raw *r, const struct option *options, const struct f
 	ck_assert_int_eq(raw_event(r, NULL), RDMA_CM_EVENT_ESTABLISHED);
 	fd = accept_from(listening);
 	OK(rsk_close(listening));
-	/* On iWARP, who connected speaks first; this says nothing. */
-	if (r->iwarp)
+	/* On iWARP, who connected speaks first; this says nothing. The engine looks at it and answers with a
+	 * segment: from there on it looks no more, and what comes waits for the test. */
+	if (r->iwarp) {
 		raw_post(r, MSG_CREDIT(RAW_CREDITS));
+		raw_entry(r, 1);
+	}
 	return fd;
 }
 
