@@ -5,9 +5,11 @@
 # shellcheck disable=SC2034,SC2154 # variables are set there and for there
 
 # rcopy knows no addresses of IPv6, as ':' is before the file, and listens on one family only, where
-# getaddrinfo's first answer is one of IPv4. Names and rules for getaddrinfo make up for it.
+# getaddrinfo's first answer is one of IPv4. Names and rules for getaddrinfo make up for it, for this case alone:
+# over siw no IPv4 comes to who listens on any address of IPv6.
 rcopy_over_ipv6() {
     [[ ${RSK_VM-} ]] || skip "would change this machine's /etc/hosts and /etc/gai.conf"
+    trap 'end_case; rm -f /etc/gai.conf' EXIT
     echo "$address interop6" >>/etc/hosts
     printf '%s\n' 'label ::/0 1' 'precedence ::/0 40' 'precedence ::ffff:0:0/96 10' >/etc/gai.conf
 }
