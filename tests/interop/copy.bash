@@ -53,13 +53,20 @@ stop_server() {         # what it got stays, and no parts
 }
 
 copy_files() {          # SERVER CLIENT BYTES...: one after the other, to the same server
-    local client=$2 file files=("${@:3}") command wanted
+    local client=$2 file files=("${@:3}") command wanted status
     file_kilobytes=65536
     start_copy_server "$1"
     for file in "${files[@]}"; do
         make_file "$file"
         copy_command "$client" "$file"
-        run_client "$server" "client-$file.log" "${command[@]}" || fail "$file bytes: the client's exit status is $?"
+        until run_client "$server" "client-$file.log" "${command[@]}"; do
+            status=$?
+            was_interrupted "$1" "client-$file.log" || fail "$file bytes: the client's exit status is $status"
+            note "rcopy's server spoke too early ($file bytes); again"
+            stop_server
+            start_copy_server "$1"
+            copy_command "$client" "$file"
+        done
     done
     stop_server
     for file in "${files[@]}"; do
