@@ -151,12 +151,22 @@ int rsk_socket(int domain, int type, int protocol)
 	return (int)result(ret);
 }
 
+static enum rsk_state state_of(struct rsk_sock *sk)
+{
+	enum rsk_state state;
+
+	rsk_lock(&sk->lock);
+	state = sk->state;
+	rsk_unlock(&sk->lock);
+	return state;
+}
+
 static int bind_sock(struct rsk_sock *sk, const struct sockaddr *addr)
 {
 	int ret = -EINVAL;
 
 	pthread_mutex_lock(&sk->setup_lock);
-	if (sk->state == RSK_IDLE && !sk->bound) {
+	if (state_of(sk) == RSK_IDLE && !sk->bound) {
 		ret = rsk_cm_bind(sk, addr);
 		sk->bound = !ret;
 	}
@@ -178,6 +188,7 @@ int rsk_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 int rsk_listen(int fd, int backlog)
 {
 	struct rsk_sock *sk = get(fd);
+	enum rsk_state state;
 	int ret = -EINVAL;
 
 	if (!sk)
@@ -185,7 +196,8 @@ int rsk_listen(int fd, int backlog)
 	if (backlog < 1)
 		backlog = 1;
 	pthread_mutex_lock(&sk->setup_lock);
-	if (sk->state == RSK_IDLE || sk->state == RSK_LISTENING)
+	state = state_of(sk);
+	if (state == RSK_IDLE || state == RSK_LISTENING)
 		ret = rsk_cm_listen(sk, backlog < BACKLOG_MAX ? backlog : BACKLOG_MAX);
 	pthread_mutex_unlock(&sk->setup_lock);
 	return (int)put(sk, ret);
@@ -271,7 +283,7 @@ static int begin_anew(struct rsk_sock *sk, enum rsk_state from)
 	int ret = -ENOTCONN;
 
 	pthread_mutex_lock(&sk->setup_lock);
-	if (sk->state == from && !sk->opened) {
+	if (state_of(sk) == from && !sk->opened) {
 		rsk_cm_rewind(sk);
 		ret = 0;
 	}
@@ -371,12 +383,9 @@ int rsk_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 
 static bool is_connected(struct rsk_sock *sk)
 {
-	bool yes;
+	enum rsk_state state = state_of(sk);
 
-	rsk_lock(&sk->lock);
-	yes = sk->state == RSK_CONNECTED || sk->state == RSK_ENDED;
-	rsk_unlock(&sk->lock);
-	return yes;
+	return state == RSK_CONNECTED || state == RSK_ENDED;
 }
 
 /* Ending */
@@ -389,7 +398,7 @@ static int shutdown_sock(struct rsk_sock *sk, int how)
 	}
 	/* A listener has nothing to send. */
 	if (how == SHUT_WR)
-		return sk->state == RSK_LISTENING ? 0 : -ENOTCONN;
+		return state_of(sk) == RSK_LISTENING ? 0 : -ENOTCONN;
 	return begin_anew(sk, RSK_LISTENING);
 }
 
