@@ -321,17 +321,24 @@ bool rsk_sock_close(struct rsk_sock *sk)
 	return true;
 }
 
+/* Sleeps until a closed socket is finished, or until then: false. closing_lock held. */
+static bool await_closing(int64_t until)
+{
+	struct timespec point = { until / 1000000000, until % 1000000000 };
+
+	/* Not of the clock that may be set meanwhile. */
+	return !pthread_cond_clockwait(&closing_cond, &closing_lock, CLOCK_MONOTONIC, &point);
+}
+
 void rsk_sock_linger(struct rsk_sock *sk)
 {
-	struct timespec until;
+	int64_t until = rsk_now() + linger_time(sk) * INT64_C(1000000000);
 
 	/* On the engine's own thread there would be nothing to wait for. */
 	if (!linger_time(sk) || rsk_progress_is_engine())
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += linger_time(sk);
 	pthread_mutex_lock(&closing_lock);
-	while (!sk->gone && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
+	while (!sk->gone && await_closing(until))
 		;
 	pthread_mutex_unlock(&closing_lock);
 }
@@ -372,17 +379,16 @@ static void close_on_this_thread(unsigned seconds)
 void rsk_sock_close_all(void)
 {
 	unsigned limit = (unsigned)rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT) + 1;
-	struct timespec until;
+	int64_t until;
 
 	rsk_fd_each(close_one);
 	if (rsk_progress_is_engine()) {
 		close_on_this_thread(limit);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += limit;
+	until = rsk_now() + limit * INT64_C(1000000000);
 	pthread_mutex_lock(&closing_lock);
-	while (some_are_closing() && !pthread_cond_timedwait(&closing_cond, &closing_lock, &until))
+	while (some_are_closing() && await_closing(until))
 		;
 	pthread_mutex_unlock(&closing_lock);
 }
