@@ -204,7 +204,7 @@ int ibv_query_device(struct ibv_context *context, struct ibv_device_attr *attr)
 		.max_qp_rd_atom = o->max_rd_atomic,
 		.max_res_rd_atom = o->max_qp * o->max_rd_atomic,
 		.max_qp_init_rd_atom = o->max_rd_atomic,
-		.atomic_cap = o->iwarp ? IBV_ATOMIC_NONE : IBV_ATOMIC_HCA,
+		.atomic_cap = IBV_ATOMIC_NONE,
 		.max_ah = o->max_ah,
 		.max_srq = o->max_srq,
 		.max_srq_wr = o->max_qp_wr,

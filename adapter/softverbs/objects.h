@@ -149,19 +149,16 @@ struct soft_send {
 	uint32_t imm;
 	uint64_t addr;
 	uint32_t rkey;
-	uint64_t compare_add, swap;
 	int nsge;
 	struct ibv_sge *sge;
 	uint8_t *inline_data;        /* NULL: the bytes are where sge says */
 };
 
-/* A READ or atomic operation that the peer waits for. */
+/* A READ that the peer waits for. */
 struct soft_answer {
 	uint32_t msn, total, sent;
 	uint64_t addr;
 	uint32_t rkey;
-	bool atomic;
-	uint64_t value;
 };
 
 enum { SOFT_ANSWERS = 16 };

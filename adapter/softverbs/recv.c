@@ -265,53 +265,22 @@ static void take_write(struct soft_qp *qp, const struct soft_head *head)
 	}
 }
 
-static void owe_answer(struct soft_qp *qp, const struct soft_head *head, const struct soft_answer *answer)
+static void take_read(struct soft_qp *qp, const struct soft_head *head)
 {
+	if (head->total && !(qp->attr.qp_access_flags & IBV_ACCESS_REMOTE_READ &&
+			     soft_mr_memory(qp->ibv.pd, head->rkey, head->addr, head->total,
+					    IBV_ACCESS_REMOTE_READ))) {
+		refuse(qp, IBV_WC_REM_ACCESS_ERR, IBV_WC_LOC_ACCESS_ERR);
+		return;
+	}
 	if (qp->answer_head - qp->answer_tail >= qp->attr.max_dest_rd_atomic) {
 		refuse(qp, IBV_WC_REM_INV_REQ_ERR, IBV_WC_GENERAL_ERR);
 		return;
 	}
-	qp->answers[qp->answer_head++ % SOFT_ANSWERS] = *answer;
+	qp->answers[qp->answer_head++ % SOFT_ANSWERS] = (struct soft_answer){
+		.msn = head->msn, .total = head->total, .addr = head->addr, .rkey = head->rkey,
+	};
 	end_message(qp, head);
-}
-
-static void take_read(struct soft_qp *qp, const struct soft_head *head)
-{
-	struct soft_answer answer = { .msn = head->msn, .total = head->total, .addr = head->addr,
-				      .rkey = head->rkey };
-
-	if (head->total && !(qp->attr.qp_access_flags & IBV_ACCESS_REMOTE_READ &&
-			     soft_mr_memory(qp->ibv.pd, head->rkey, head->addr, head->total,
-					    IBV_ACCESS_REMOTE_READ)))
-		refuse(qp, IBV_WC_REM_ACCESS_ERR, IBV_WC_LOC_ACCESS_ERR);
-	else
-		owe_answer(qp, head, &answer);
-}
-
-static void take_atomic(struct soft_qp *qp, const struct soft_head *head)
-{
-	struct soft_answer answer = { .msn = head->msn, .total = 8, .atomic = true };
-	uint64_t operands[2], now, *at = NULL;
-
-	if (head->size != sizeof(operands) || head->addr % 8) {
-		refuse(qp, IBV_WC_REM_INV_REQ_ERR, IBV_WC_GENERAL_ERR);
-		return;
-	}
-	soft_wire_get(&qp->wire, operands, sizeof(operands));
-	if (qp->attr.qp_access_flags & IBV_ACCESS_REMOTE_ATOMIC)
-		at = soft_mr_memory(qp->ibv.pd, head->rkey, head->addr, 8, IBV_ACCESS_REMOTE_ATOMIC);
-	if (!at) {
-		refuse(qp, IBV_WC_REM_ACCESS_ERR, IBV_WC_LOC_ACCESS_ERR);
-		return;
-	}
-	memcpy(&now, at, sizeof(now));
-	answer.value = now;
-	if (head->op == SOFT_OP_FETCH_ADD)
-		now += operands[0];
-	else if (now == operands[0])
-		now = operands[1];
-	memcpy(at, &now, sizeof(now));
-	owe_answer(qp, head, &answer);
 }
 
 void soft_recv_take(struct soft_qp *qp, const struct soft_head *head)
@@ -332,11 +301,8 @@ void soft_recv_take(struct soft_qp *qp, const struct soft_head *head)
 	case SOFT_OP_WRITE:
 		take_write(qp, head);
 		break;
-	case SOFT_OP_READ:
-		take_read(qp, head);
-		break;
 	default:
-		take_atomic(qp, head);
+		take_read(qp, head);
 		break;
 	}
 }
@@ -349,14 +315,14 @@ static bool send_answer(struct soft_qp *qp, struct soft_answer *answer)
 	struct soft_head head = { .op = SOFT_OP_RESPONSE, .msn = answer->msn, .total = answer->total };
 	uint32_t left = answer->total - answer->sent, size = left < SOFT_PAYLOAD_MAX ? left : SOFT_PAYLOAD_MAX;
 	uint32_t need = sizeof(head) + size + 8 + sizeof(head);
-	const void *at = &answer->value;
+	const void *at = NULL;
 
 	if (soft_wire_room(&qp->wire) < need && !soft_wire_wait_room(&qp->wire, need))
 		return false;
-	if (!answer->atomic && size)
+	if (size)
 		at = soft_mr_memory(qp->ibv.pd, answer->rkey, answer->addr + answer->sent, size,
 				    IBV_ACCESS_REMOTE_READ);
-	if (!at) {
+	if (size && !at) {
 		/* Deregistered in the meantime. */
 		nak(qp, IBV_WC_REM_ACCESS_ERR);
 		qp->nak.msn = answer->msn;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The requester: the send queue of an RC QP. Messages are sent in order, as packets, as far as the ring
- * has room, and complete in order: others when the responder has acknowledged them, READs and atomic
- * operations when the response is here. After an RNR NAK the queue goes back to that message and waits.
+ * has room, and complete in order: READs when the response is here, others when the responder has
+ * acknowledged them. After an RNR NAK the queue goes back to that message and waits.
  * A peer that is gone acknowledges nothing: after the configured time the oldest message fails.
  */
 #include <errno.h>
@@ -25,16 +25,12 @@ static const struct kind {
 	enum soft_op op;
 	enum ibv_wc_opcode wc_opcode;
 	bool with_imm;
-	bool answered;               /* complete when the response is here */
-	bool atomic;
 } kinds[] = {
 	[IBV_WR_SEND] = { SOFT_OP_SEND, IBV_WC_SEND, .with_imm = false },
 	[IBV_WR_SEND_WITH_IMM] = { SOFT_OP_SEND, IBV_WC_SEND, .with_imm = true },
 	[IBV_WR_RDMA_WRITE] = { SOFT_OP_WRITE, IBV_WC_RDMA_WRITE, .with_imm = false },
 	[IBV_WR_RDMA_WRITE_WITH_IMM] = { SOFT_OP_WRITE, IBV_WC_RDMA_WRITE, .with_imm = true },
-	[IBV_WR_RDMA_READ] = { SOFT_OP_READ, IBV_WC_RDMA_READ, .answered = true },
-	[IBV_WR_ATOMIC_CMP_AND_SWP] = { SOFT_OP_COMPARE_SWAP, IBV_WC_COMP_SWAP, .answered = true, .atomic = true },
-	[IBV_WR_ATOMIC_FETCH_AND_ADD] = { SOFT_OP_FETCH_ADD, IBV_WC_FETCH_ADD, .answered = true, .atomic = true },
+	[IBV_WR_RDMA_READ] = { SOFT_OP_READ, IBV_WC_RDMA_READ, .with_imm = false },
 };
 
 static const struct kind *kind_of(const struct soft_send *send)
@@ -42,9 +38,9 @@ static const struct kind *kind_of(const struct soft_send *send)
 	return &kinds[send->opcode];
 }
 
-static bool is_answered(const struct soft_send *send)
+static bool is_read(const struct soft_send *send)
 {
-	return kind_of(send)->answered;
+	return send->opcode == IBV_WR_RDMA_READ;
 }
 
 /* Posting */
@@ -65,8 +61,7 @@ static int check(const struct soft_qp *qp, const struct ibv_send_wr *wr, uint64_
 		return EINVAL;
 	kind = &kinds[wr->opcode];
 	if ((kind->op != SOFT_OP_SEND && qp->ibv.qp_type == IBV_QPT_UD) ||
-	    ((kind->with_imm || kind->atomic) && soft_options.iwarp) || (kind->answered && is_inline) ||
-	    (kind->atomic && bytes != 8))
+	    (kind->with_imm && soft_options.iwarp) || (kind->op == SOFT_OP_READ && is_inline))
 		return EINVAL;
 	return bytes > UINT32_C(1) << 31 || (is_inline && bytes > qp->init.cap.max_inline_data) ? EINVAL : 0;
 }
@@ -107,12 +102,7 @@ static int post(struct soft_qp *qp, const struct ibv_send_wr *wr)
 	};
 	if (qp->init.sq_sig_all)
 		send->flags |= IBV_SEND_SIGNALED;
-	if (kinds[wr->opcode].atomic) {
-		send->addr = wr->wr.atomic.remote_addr;
-		send->rkey = wr->wr.atomic.rkey;
-		send->compare_add = wr->wr.atomic.compare_add;
-		send->swap = wr->wr.atomic.swap;
-	} else if (kinds[wr->opcode].op != SOFT_OP_SEND) {
+	if (kinds[wr->opcode].op != SOFT_OP_SEND) {
 		send->addr = wr->wr.rdma.remote_addr;
 		send->rkey = wr->wr.rdma.rkey;
 	}
@@ -164,7 +154,7 @@ static void complete(struct soft_qp *qp, const struct soft_send *send, enum ibv_
 		.wr_id = send->wr_id,
 		.status = status,
 		.opcode = kind_of(send)->wc_opcode,
-		.byte_len = is_answered(send) ? send->length : 0,
+		.byte_len = is_read(send) ? send->length : 0,
 		.qp_num = qp->ibv.qp_num,
 	};
 
@@ -184,7 +174,7 @@ static bool is_done(struct soft_qp *qp, const struct soft_send *send)
 {
 	if (qp->sq_done == qp->sq_sent)
 		return false;
-	if (is_answered(send))
+	if (is_read(send))
 		return send->done;
 	return qp->wire.map && (int32_t)(soft_wire_acked(&qp->wire) - qp->sq_done) > 0;
 }
@@ -252,11 +242,11 @@ static bool may_start(struct soft_qp *qp, struct soft_send *send)
 
 	if (send->flags & IBV_SEND_FENCE && qp->reads)
 		return false;
-	if (is_answered(send) && qp->reads >= qp->attr.max_rd_atomic)
+	if (is_read(send) && qp->reads >= qp->attr.max_rd_atomic)
 		return false;
 	for (uint64_t offset = 0, n; !send->inline_data && offset < send->length; offset += n) {
 		n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, offset, send->length - offset,
-				   is_answered(send) ? IBV_ACCESS_LOCAL_WRITE : 0, &at);
+				   is_read(send) ? IBV_ACCESS_LOCAL_WRITE : 0, &at);
 		if (n)
 			continue;
 		send->status = IBV_WC_LOC_PROT_ERR;
@@ -292,16 +282,10 @@ static void put_payload(struct soft_qp *qp, struct soft_send *send, uint32_t siz
 	}
 }
 
-static void send_question(struct soft_qp *qp, struct soft_send *send, struct soft_head *head)
+static void send_read(struct soft_qp *qp, struct soft_head *head)
 {
-	const uint64_t operands[2] = { send->compare_add, send->swap };
-	bool atomic = kind_of(send)->atomic;
-
 	head->flags |= SOFT_LAST;
-	head->size = atomic ? sizeof(operands) : 0;
-	head->total = atomic ? sizeof(operands) : send->length;
 	soft_wire_begin(&qp->wire, head);
-	soft_wire_put(&qp->wire, operands, head->size);
 	soft_wire_end(&qp->wire);
 	qp->reads++;
 	qp->sq_sent++;
@@ -341,14 +325,14 @@ static bool send_packet(struct soft_qp *qp)
 		return false;
 	if (size > SOFT_PAYLOAD_MAX)
 		size = SOFT_PAYLOAD_MAX;
-	need = sizeof(head) + (is_answered(send) ? 16 : size) + 8 + RESERVE;
+	need = sizeof(head) + (is_read(send) ? 0 : size) + 8 + RESERVE;
 	if (soft_wire_room(&qp->wire) < need && !soft_wire_wait_room(&qp->wire, need))
 		return false;
 	head.flags = (qp->sent_bytes ? 0 : SOFT_FIRST) | (kind_of(send)->with_imm ? SOFT_IMM : 0) |
 		     (send->flags & IBV_SEND_SOLICITED ? SOFT_SOLICITED : 0) |
 		     (send->flags & IBV_SEND_SIGNALED ? SOFT_SIGNALLED : 0);
-	if (is_answered(send))
-		send_question(qp, send, &head);
+	if (is_read(send))
+		send_read(qp, &head);
 	else
 		send_piece(qp, send, &head, size);
 	return true;
@@ -388,7 +372,7 @@ static const uint32_t rnr_timers[32] = {
 static void go_back(struct soft_qp *qp, uint32_t msn, unsigned timer)
 {
 	for (uint32_t i = msn; i != qp->sq_sent; i++) {
-		if (is_answered(send_at(qp, i)))
+		if (is_read(send_at(qp, i)))
 			qp->reads--;
 	}
 	qp->sq_sent = msn;
@@ -418,13 +402,13 @@ void soft_send_take_nak(struct soft_qp *qp, const struct soft_head *head)
 	}
 }
 
-/* The oldest message that waits for a response: they come in order. */
-static struct soft_send *oldest_question(struct soft_qp *qp, uint32_t msn)
+/* The oldest READ that waits for its response: they come in order. */
+static struct soft_send *oldest_read(struct soft_qp *qp, uint32_t msn)
 {
 	for (uint32_t i = qp->sq_done; i != qp->sq_sent; i++) {
 		struct soft_send *send = send_at(qp, i);
 
-		if (is_answered(send) && !send->done)
+		if (is_read(send) && !send->done)
 			return i == msn ? send : NULL;
 	}
 	return NULL;
@@ -432,7 +416,7 @@ static struct soft_send *oldest_question(struct soft_qp *qp, uint32_t msn)
 
 void soft_send_take_response(struct soft_qp *qp, const struct soft_head *head)
 {
-	struct soft_send *send = oldest_question(qp, head->msn);
+	struct soft_send *send = oldest_read(qp, head->msn);
 	uint32_t left = head->size;
 
 	if (!send || head->total != send->length || left > send->length - qp->read_got) {

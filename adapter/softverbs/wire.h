@@ -28,9 +28,7 @@ enum soft_op {
 	SOFT_OP_SEND,
 	SOFT_OP_WRITE,
 	SOFT_OP_READ,
-	SOFT_OP_COMPARE_SWAP,
-	SOFT_OP_FETCH_ADD,
-	SOFT_OP_RESPONSE,            /* data for a READ or an atomic operation */
+	SOFT_OP_RESPONSE,            /* data for a READ */
 	SOFT_OP_NAK,                 /* status says why */
 	SOFT_OPS,
 };

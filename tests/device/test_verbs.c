@@ -260,6 +260,25 @@ START_TEST(queues_refuse_what_they_cannot_hold)
 }
 END_TEST
 
+START_TEST(atomic_operations_are_refused_where_there_are_none)
+{
+	static const enum ibv_wr_opcode opcodes[] = { IBV_WR_ATOMIC_CMP_AND_SWP, IBV_WR_ATOMIC_FETCH_AND_ADD };
+	struct link l = linked(&usual_terms);
+	struct ibv_send_wr wr = {
+		.opcode = opcodes[_i],
+		.wr.atomic = { .remote_addr = (uintptr_t)l.b.memory, .rkey = l.b.mr->rkey },
+	};
+	struct ibv_device_attr attr;
+
+	ck_assert_int_eq(ibv_query_device(l.a.id->verbs, &attr), 0);
+	if (attr.atomic_cap == IBV_ATOMIC_NONE)
+		ck_assert_int_ne(post_send(&l.a, wr, 0, 8), 0);
+	else
+		skip("the device has atomic operations");
+	link_end(&l);
+}
+END_TEST
+
 /* -- receiver not ready, peer gone ------------------------------------------------------------- */
 
 START_TEST(sender_waits_for_a_receive)
@@ -599,6 +618,7 @@ int main(void)
 	tcase_add_test(tc, wrong_local_key_is_a_local_protection_error);
 	tcase_add_test(tc, message_longer_than_the_receive_fails_both_ends);
 	tcase_add_test(tc, queues_refuse_what_they_cannot_hold);
+	tcase_add_loop_test(tc, atomic_operations_are_refused_where_there_are_none, 0, 2);
 
 	tc = group(s, "not ready, or gone", 120);
 	tcase_add_test(tc, sender_waits_for_a_receive);
