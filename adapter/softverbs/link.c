@@ -115,13 +115,9 @@ void soft_link_send(struct soft_link *link, const struct soft_packet *packet, si
 		enqueue(link, &part, fd);
 }
 
-void soft_link_send_unreliably(struct soft_link *link, const struct soft_packet *packet, size_t size,
-			       const void *body, size_t body_size)
+void soft_link_send_unreliably(struct soft_link *link, struct iovec *parts, int nparts)
 {
-	struct iovec parts[2] = { { (void *)(uintptr_t)packet, size },
-				  { (void *)(uintptr_t)body, body_size } };
-
-	send_now(link, parts, 2, -1);
+	send_now(link, parts, nparts, -1);
 }
 
 /* Receiving */

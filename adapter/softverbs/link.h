@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "node.h"
 
@@ -44,9 +45,8 @@ uint32_t soft_link_node(const struct soft_link *link);
 
 /* Sends @packet, and @fd unless negative. It is queued if the peer is slow. */
 void soft_link_send(struct soft_link *link, const struct soft_packet *packet, size_t size, int fd);
-/* Sends both, which are lost if the peer is slow. */
-void soft_link_send_unreliably(struct soft_link *link, const struct soft_packet *packet, size_t size,
-			       const void *body, size_t body_size);
+/* Sends a packet that lies in parts; it is lost if the peer is slow. */
+void soft_link_send_unreliably(struct soft_link *link, struct iovec *parts, int nparts);
 
 /* Claims a name: a socket bound to it, or -errno. Who listens on it gets links. */
 int soft_link_claim(const char *name);

@@ -214,21 +214,30 @@ void *soft_mr_memory(struct ibv_pd *pd, uint32_t key, uint64_t addr, uint64_t le
 	return (uint8_t *)mr->ibv.addr + (addr - mr->iova);
 }
 
-size_t soft_sge_piece(struct ibv_pd *pd, const struct ibv_sge *sge, int count, uint64_t offset, size_t len,
-		      int access, void **at)
+int soft_sge_map(struct ibv_pd *pd, const struct ibv_sge *sge, int count, uint64_t offset, size_t len, int access,
+		 struct iovec *pieces)
 {
-	for (int i = 0; i < count; offset -= sge[i++].length) {
-		size_t here;
+	int n = 0;
 
-		if (offset >= sge[i].length)
+	for (int i = 0; len && i < count; i++) {
+		size_t here;
+		void *at;
+
+		if (offset >= sge[i].length) {
+			offset -= sge[i].length;
 			continue;
+		}
 		here = sge[i].length - offset;
 		if (here > len)
 			here = len;
-		*at = soft_mr_memory(pd, sge[i].lkey, sge[i].addr + offset, here, access);
-		return *at ? here : 0;
+		at = soft_mr_memory(pd, sge[i].lkey, sge[i].addr + offset, here, access);
+		if (!at)
+			return -1;
+		pieces[n++] = (struct iovec){ at, here };
+		len -= here;
+		offset = 0;
 	}
-	return 0;
+	return len ? -1 : n;
 }
 
 uint64_t soft_sge_bytes(const struct ibv_sge *sge, int count)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include <infiniband/verbs.h>
 
@@ -68,10 +69,10 @@ static inline struct soft_pd *soft_pd(struct ibv_pd *pd)
 
 /* Bytes in the memory of this process, or NULL if @key does not allow @access to them. */
 void *soft_mr_memory(struct ibv_pd *pd, uint32_t key, uint64_t addr, uint64_t len, int access);
-/* Finds what lies at @offset of the list: *at, and how many bytes up to @len are there in one piece. 0: the
+/* Finds the memory of @len bytes at @offset of the list: the number of pieces, at most SOFT_SGES_MAX. -1: the
  * list is too short, or @access is not allowed. */
-size_t soft_sge_piece(struct ibv_pd *pd, const struct ibv_sge *sge, int count, uint64_t offset, size_t len,
-		      int access, void **at);
+int soft_sge_map(struct ibv_pd *pd, const struct ibv_sge *sge, int count, uint64_t offset, size_t len, int access,
+		 struct iovec *pieces);
 uint64_t soft_sge_bytes(const struct ibv_sge *sge, int count);
 
 /* Completion queues: cq.c */
@@ -231,6 +232,9 @@ int soft_post_send(struct ibv_qp *ibv, struct ibv_send_wr *wr, struct ibv_send_w
 void soft_send_pump(struct soft_qp *qp);
 void soft_send_complete(struct soft_qp *qp);
 void soft_send_flush(struct soft_qp *qp);
+/* As soft_sge_map(): what is sent, or for a READ where the response goes. */
+int soft_send_map(const struct soft_qp *qp, const struct soft_send *send, uint32_t offset, uint32_t len,
+		  struct iovec *pieces);
 /* Must its peer wake it for an acknowledgement? Else it finds them when somebody polls. */
 bool soft_send_awaits_acks(const struct soft_qp *qp);
 /* The responder's answers. */

@@ -42,7 +42,7 @@ static const struct {
 	{ "max_ah", offsetof(struct soft_options, max_ah), 0, 1 << 20 },
 	{ "max_qp_wr", offsetof(struct soft_options, max_qp_wr), 1, 1 << 20 },
 	{ "max_cqe", offsetof(struct soft_options, max_cqe), 1, 1 << 24 },
-	{ "max_sge", offsetof(struct soft_options, max_sge), 1, 64 },
+	{ "max_sge", offsetof(struct soft_options, max_sge), 1, SOFT_SGES_MAX },
 	{ "max_inline", offsetof(struct soft_options, max_inline), 0, 4096 },
 	{ "max_rd_atomic", offsetof(struct soft_options, max_rd_atomic), 1, 16 },
 	{ "timeout", offsetof(struct soft_options, timeout), 0, 31 },

@@ -9,7 +9,7 @@
 
 #include <sys/socket.h>
 
-enum { SOFT_ADDRESSES_MAX = 16 };
+enum { SOFT_ADDRESSES_MAX = 16, SOFT_SGES_MAX = 64 };
 
 struct soft_options {
 	int iwarp;                   /* be an iWARP device: no immediate data */

@@ -212,7 +212,8 @@ static bool begin_message(struct soft_qp *qp, bool takes_recv)
 
 static void take_send(struct soft_qp *qp, const struct soft_head *head)
 {
-	uint32_t left = head->size;
+	struct iovec pieces[SOFT_SGES_MAX];
+	int n;
 
 	if (head->flags & SOFT_FIRST && !begin_message(qp, true))
 		return;
@@ -220,23 +221,19 @@ static void take_send(struct soft_qp *qp, const struct soft_head *head)
 		qp->wire.broken = true;
 		return;
 	}
-	if (qp->received + left > soft_sge_bytes(qp->recv.sge, qp->recv.nsge)) {
+	if (qp->received + head->size > soft_sge_bytes(qp->recv.sge, qp->recv.nsge)) {
 		refuse(qp, IBV_WC_REM_INV_REQ_ERR, IBV_WC_LOC_LEN_ERR);
 		return;
 	}
-	while (left) {
-		void *at;
-		size_t n = soft_sge_piece(qp->ibv.pd, qp->recv.sge, qp->recv.nsge, qp->received, left,
-					  IBV_ACCESS_LOCAL_WRITE, &at);
-
-		if (!n) {
-			refuse(qp, IBV_WC_REM_OP_ERR, IBV_WC_LOC_PROT_ERR);
-			return;
-		}
-		soft_wire_get(&qp->wire, at, n);
-		qp->received += n;
-		left -= (uint32_t)n;
+	n = soft_sge_map(qp->ibv.pd, qp->recv.sge, qp->recv.nsge, qp->received, head->size, IBV_ACCESS_LOCAL_WRITE,
+			 pieces);
+	if (n < 0) {
+		refuse(qp, IBV_WC_REM_OP_ERR, IBV_WC_LOC_PROT_ERR);
+		return;
 	}
+	for (int i = 0; i < n; i++)
+		soft_wire_get(&qp->wire, pieces[i].iov_base, pieces[i].iov_len);
+	qp->received += head->size;
 	if (head->flags & SOFT_LAST) {
 		complete_recv(qp, IBV_WC_SUCCESS, head);
 		end_message(qp, head);

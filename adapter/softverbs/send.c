@@ -236,50 +236,46 @@ static void expect_nothing(struct soft_qp *qp)
 
 /* Sending */
 
+int soft_send_map(const struct soft_qp *qp, const struct soft_send *send, uint32_t offset, uint32_t len,
+		  struct iovec *pieces)
+{
+	if (!send->inline_data)
+		return soft_sge_map(qp->ibv.pd, send->sge, send->nsge, offset, len,
+				    is_read(send) ? IBV_ACCESS_LOCAL_WRITE : 0, pieces);
+	pieces[0] = (struct iovec){ send->inline_data + offset, len };
+	return 1;
+}
+
 static bool may_start(struct soft_qp *qp, struct soft_send *send)
 {
-	void *at;
+	struct iovec pieces[SOFT_SGES_MAX];
 
 	if (send->flags & IBV_SEND_FENCE && qp->reads)
 		return false;
 	if (is_read(send) && qp->reads >= qp->attr.max_rd_atomic)
 		return false;
-	for (uint64_t offset = 0, n; !send->inline_data && offset < send->length; offset += n) {
-		n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, offset, send->length - offset,
-				   is_read(send) ? IBV_ACCESS_LOCAL_WRITE : 0, &at);
-		if (n)
-			continue;
-		send->status = IBV_WC_LOC_PROT_ERR;
-		if (qp->sq_done == qp->sq_sent)
-			soft_send_complete(qp);
-		return false;
-	}
-	return true;
+	if (soft_send_map(qp, send, 0, send->length, pieces) >= 0)
+		return true;
+	send->status = IBV_WC_LOC_PROT_ERR;
+	if (qp->sq_done == qp->sq_sent)
+		soft_send_complete(qp);
+	return false;
 }
 
 /* The bytes of a packet. They may have been deregistered since the message was begun: then what is sent
  * does not matter, as the message fails. */
 static void put_payload(struct soft_qp *qp, struct soft_send *send, uint32_t size)
 {
-	uint32_t offset = qp->sent_bytes, end = offset + size;
+	static const uint8_t nothing[SOFT_PAYLOAD_MAX];
+	struct iovec pieces[SOFT_SGES_MAX];
+	int n = soft_send_map(qp, send, qp->sent_bytes, size, pieces);
 
-	if (send->inline_data) {
-		soft_wire_put(&qp->wire, send->inline_data + offset, size);
-		return;
+	if (n < 0) {
+		send->status = IBV_WC_LOC_PROT_ERR;
+		soft_wire_put(&qp->wire, nothing, size);
 	}
-	while (offset < end) {
-		static const uint8_t nothing[SOFT_PAYLOAD_MAX];
-		void *at;
-		size_t n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, offset, end - offset, 0, &at);
-
-		if (!n) {
-			send->status = IBV_WC_LOC_PROT_ERR;
-			n = end - offset;
-			at = (void *)(uintptr_t)nothing;
-		}
-		soft_wire_put(&qp->wire, at, n);
-		offset += (uint32_t)n;
-	}
+	for (int i = 0; i < n; i++)
+		soft_wire_put(&qp->wire, pieces[i].iov_base, pieces[i].iov_len);
 }
 
 static void send_read(struct soft_qp *qp, struct soft_head *head)
@@ -417,25 +413,21 @@ static struct soft_send *oldest_read(struct soft_qp *qp, uint32_t msn)
 void soft_send_take_response(struct soft_qp *qp, const struct soft_head *head)
 {
 	struct soft_send *send = oldest_read(qp, head->msn);
-	uint32_t left = head->size;
+	struct iovec pieces[SOFT_SGES_MAX];
+	int n;
 
-	if (!send || head->total != send->length || left > send->length - qp->read_got) {
+	if (!send || head->total != send->length || head->size > send->length - qp->read_got) {
 		qp->wire.broken = true;
 		return;
 	}
-	while (left) {
-		void *at;
-		size_t n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, qp->read_got, left,
-					  IBV_ACCESS_LOCAL_WRITE, &at);
-
-		if (!n) {
-			send->status = IBV_WC_LOC_PROT_ERR;
-			return;
-		}
-		soft_wire_get(&qp->wire, at, n);
-		qp->read_got += (uint32_t)n;
-		left -= (uint32_t)n;
+	n = soft_send_map(qp, send, qp->read_got, head->size, pieces);
+	if (n < 0) {
+		send->status = IBV_WC_LOC_PROT_ERR;
+		return;
 	}
+	for (int i = 0; i < n; i++)
+		soft_wire_get(&qp->wire, pieces[i].iov_base, pieces[i].iov_len);
+	qp->read_got += head->size;
 	if (qp->read_got == send->length) {
 		send->done = true;
 		qp->reads--;

@@ -16,12 +16,13 @@
 
 enum { DATAGRAM_MAX = 4096 };
 
+/* The payload follows the GRH. */
 struct datagram {
 	struct soft_packet packet;
 	uint32_t qkey;
 	uint32_t imm;
 	uint8_t with_imm, solicited;
-	union ibv_gid from, to;
+	struct ibv_grh grh;
 };
 
 struct soft_ah {
@@ -94,25 +95,6 @@ struct ibv_ah *ibv_create_ah_from_wc(struct ibv_pd *pd, struct ibv_wc *wc, struc
 	return NULL;
 }
 
-/* Sending */
-
-static bool gather(struct soft_qp *qp, const struct soft_send *send, uint8_t *bytes)
-{
-	if (send->inline_data) {
-		memcpy(bytes, send->inline_data, send->length);
-		return true;
-	}
-	for (size_t done = 0, n; done < send->length; done += n) {
-		void *at;
-
-		n = soft_sge_piece(qp->ibv.pd, send->sge, send->nsge, done, send->length - done, 0, &at);
-		if (!n)
-			return false;
-		memcpy(bytes + done, at, n);
-	}
-	return true;
-}
-
 int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct ibv_send_wr *wr)
 {
 	const struct soft_ah *ah = (const struct soft_ah *)wr->wr.ud.ah;
@@ -123,22 +105,26 @@ int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct 
 		.with_imm = wr->opcode == IBV_WR_SEND_WITH_IMM,
 		.imm = send->imm,
 		.solicited = !!(wr->send_flags & IBV_SEND_SOLICITED),
+		.grh = { .version_tclass_flow = htobe32(6u << 28), .paylen = htobe16((uint16_t)send->length),
+			 .next_hdr = 0x1b, .hop_limit = 0xff },
 	};
 	struct ibv_wc wc = { .wr_id = wr->wr_id, .opcode = IBV_WC_SEND, .qp_num = qp->ibv.qp_num };
-	uint8_t bytes[DATAGRAM_MAX];
+	struct iovec parts[1 + SOFT_SGES_MAX] = { { &datagram, sizeof(datagram) } };
 	struct soft_link *link;
+	int n;
 
 	if (!ah || send->length > DATAGRAM_MAX)
 		return EINVAL;
-	datagram.to = ah->attr.grh.dgid;
-	soft_gid_at(ah->attr.grh.sgid_index, &datagram.from);
+	datagram.grh.dgid = ah->attr.grh.dgid;
+	soft_gid_at(ah->attr.grh.sgid_index, &datagram.grh.sgid);
+	n = soft_send_map(qp, send, 0, send->length, parts + 1);
 	if (qp->ibv.state == IBV_QPS_ERR)
 		wc.status = IBV_WC_WR_FLUSH_ERR;
-	else if (!gather(qp, send, bytes))
+	else if (n < 0)
 		wc.status = IBV_WC_LOC_PROT_ERR;
 	link = wc.status ? NULL : soft_link_to_node(datagram.packet.to / SOFT_NODES);
 	if (link)
-		soft_link_send_unreliably(link, &datagram.packet, sizeof(datagram), bytes, send->length);
+		soft_link_send_unreliably(link, parts, 1 + n);
 	if (wc.status || send->flags & IBV_SEND_SIGNALED)
 		soft_cq_push(qp->ibv.send_cq, &wc, false);
 	if (wc.status)
@@ -146,54 +132,37 @@ int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct 
 	return 0;
 }
 
-/* Receiving */
-
-static bool scatter(struct soft_qp *qp, size_t offset, const void *bytes, size_t len)
-{
-	for (size_t done = 0, n; done < len; done += n) {
-		void *at;
-
-		n = soft_sge_piece(qp->ibv.pd, qp->recv.sge, qp->recv.nsge, offset + done, len - done,
-				   IBV_ACCESS_LOCAL_WRITE, &at);
-		if (!n)
-			return false;
-		memcpy(at, (const uint8_t *)bytes + done, n);
-	}
-	return true;
-}
-
 void soft_ud_take(const struct soft_packet *packet, size_t size)
 {
 	const struct datagram *datagram = (const struct datagram *)packet;
+	const uint8_t *from = (const uint8_t *)&datagram->grh;
 	struct soft_qp *qp = soft_qp_find(packet->to);
-	struct ibv_grh grh = { 0 };
 	struct ibv_wc wc = { .opcode = IBV_WC_RECV, .wc_flags = IBV_WC_GRH };
+	struct iovec pieces[SOFT_SGES_MAX];
+	int n;
 
 	if (size < sizeof(*datagram) || !qp || qp->ibv.qp_type != IBV_QPT_UD ||
 	    (qp->ibv.state != IBV_QPS_RTR && qp->ibv.state != IBV_QPS_RTS) ||
 	    datagram->qkey != qp->attr.qkey || !soft_recv_next(qp))
 		return;
-	size -= sizeof(*datagram);
-	grh.version_tclass_flow = htobe32(6u << 28);
-	grh.paylen = htobe16((uint16_t)size);
-	grh.next_hdr = 0x1b;
-	grh.hop_limit = 0xff;
-	grh.sgid = datagram->from;
-	grh.dgid = datagram->to;
 	wc.wr_id = qp->recv.wr_id;
 	wc.qp_num = qp->ibv.qp_num;
 	wc.src_qp = packet->from;
-	wc.byte_len = (uint32_t)(sizeof(grh) + size);
+	wc.byte_len = (uint32_t)(size - offsetof(struct datagram, grh));
 	if (datagram->with_imm) {
 		wc.wc_flags |= IBV_WC_WITH_IMM;
 		wc.imm_data = datagram->imm;
 	}
 	qp->has_recv = false;
+	n = soft_sge_map(qp->ibv.pd, qp->recv.sge, qp->recv.nsge, 0, wc.byte_len, IBV_ACCESS_LOCAL_WRITE, pieces);
 	if (soft_sge_bytes(qp->recv.sge, qp->recv.nsge) < wc.byte_len)
 		wc.status = IBV_WC_LOC_LEN_ERR;
-	else if (!scatter(qp, 0, &grh, sizeof(grh)) ||
-		 !scatter(qp, sizeof(grh), (const uint8_t *)packet + sizeof(*datagram), size))
+	else if (n < 0)
 		wc.status = IBV_WC_LOC_PROT_ERR;
+	for (int i = 0; i < n; i++) {
+		memcpy(pieces[i].iov_base, from, pieces[i].iov_len);
+		from += pieces[i].iov_len;
+	}
 	soft_cq_push(qp->ibv.recv_cq, &wc, datagram->solicited);
 	if (wc.status)
 		soft_qp_fail(qp);
