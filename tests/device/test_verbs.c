@@ -475,11 +475,26 @@ START_TEST(events_go_with_their_queue)
 }
 END_TEST
 
+/* -- asynchronous events ----------------------------------------------------------------------- */
+
+/* Waits up to @ms for an event of this type; passes over others. */
+static bool async_event(const struct end *end, enum ibv_event_type type, int ms, struct ibv_async_event *event)
+{
+	struct pollfd ready = { .fd = end->id->verbs->async_fd, .events = POLLIN };
+
+	while (poll(&ready, 1, ms) == 1) {
+		ck_assert_int_eq(ibv_get_async_event(end->id->verbs, event), 0);
+		ibv_ack_async_event(event);
+		if (event->event_type == type)
+			return true;
+	}
+	return false;
+}
+
 /* A device may make a queue larger than it was asked for: not by this much. */
 START_TEST(full_queue_is_an_asynchronous_event)
 {
 	struct terms terms = usual_terms;
-	struct pollfd ready = { .events = POLLIN };
 	struct ibv_async_event event;
 	struct link l;
 
@@ -487,13 +502,39 @@ START_TEST(full_queue_is_an_asynchronous_event)
 	l = linked(&terms);
 	for (int i = 0; i < VERBS_QUEUE; i++)
 		ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_WRITE, &l.b, 0), 0, 8), 0);
-	ready.fd = l.a.id->verbs->async_fd;
-	do {
-		ck_assert_msg(poll(&ready, 1, LIMIT_MS) == 1, "no asynchronous event");
-		ck_assert_int_eq(ibv_get_async_event(l.a.id->verbs, &event), 0);
-		ibv_ack_async_event(&event);
-	} while (event.event_type != IBV_EVENT_CQ_ERR);
+	ck_assert_msg(async_event(&l.a, IBV_EVENT_CQ_ERR, LIMIT_MS, &event), "no asynchronous event");
 	ck_assert_ptr_eq(event.element.cq, l.a.sends);
+	link_end(&l);
+}
+END_TEST
+
+static void take_message(struct link *l)
+{
+	ck_assert_int_eq(post_send(&l->a, a_send, 0, 8), 0);
+	expect_status(l->a.sends, IBV_WC_SUCCESS);
+	expect_status(l->b.recvs, IBV_WC_SUCCESS);
+}
+
+START_TEST(shared_queue_that_runs_low_is_told_of_once)
+{
+	struct ibv_srq_attr low = { .srq_limit = 2 };
+	struct terms terms = usual_terms;
+	struct ibv_async_event event;
+	struct link l;
+
+	terms.srq = true;
+	l = linked(&terms);
+	for (uint64_t i = 0; i < 5; i++)
+		post_recv(&l.b, i, 0, 8);
+	ck_assert_int_eq(ibv_modify_srq(l.b.srq, &low, IBV_SRQ_LIMIT), 0);
+	take_message(&l);
+	ck_assert(!async_event(&l.b, IBV_EVENT_SRQ_LIMIT_REACHED, QUIET_MS, &event));
+	for (int i = 0; i < 3; i++)
+		take_message(&l);
+	ck_assert_msg(async_event(&l.b, IBV_EVENT_SRQ_LIMIT_REACHED, LIMIT_MS, &event), "no asynchronous event");
+	ck_assert_ptr_eq(event.element.srq, l.b.srq);
+	take_message(&l);
+	ck_assert(!async_event(&l.b, IBV_EVENT_SRQ_LIMIT_REACHED, QUIET_MS, &event));
 	link_end(&l);
 }
 END_TEST
@@ -632,7 +673,10 @@ int main(void)
 	tcase_add_test(tc, arming_is_for_the_next_completion_only);
 	tcase_add_test(tc, solicited_arming_waits_for_a_solicited_message);
 	tcase_add_test(tc, events_go_with_their_queue);
+
+	tc = group(s, "asynchronous events", 120);
 	tcase_add_test(tc, full_queue_is_an_asynchronous_event);
+	tcase_add_test(tc, shared_queue_that_runs_low_is_told_of_once);
 
 	tc = group(s, "objects", 120);
 	tcase_add_test(tc, objects_in_use_cannot_be_destroyed);

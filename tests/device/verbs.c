@@ -60,6 +60,14 @@ void resolve(struct end *end, struct sockaddr *to, enum rdma_port_space ps)
 	expect_event(end->events, RDMA_CM_EVENT_ROUTE_RESOLVED);
 }
 
+static void make_srq(struct end *end)
+{
+	struct ibv_srq_init_attr init = { .attr = { .max_wr = VERBS_QUEUE, .max_sge = 2 } };
+
+	end->srq = ibv_create_srq(end->pd, &init);
+	ck_assert_ptr_nonnull(end->srq);
+}
+
 void make_qp(struct end *end, const struct terms *terms)
 {
 	int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
@@ -83,6 +91,9 @@ void make_qp(struct end *end, const struct terms *terms)
 	memset(end->memory, 0, VERBS_BYTES);
 	end->mr = ibv_reg_mr(end->pd, end->memory, VERBS_BYTES, access);
 	ck_assert_ptr_nonnull(end->mr);
+	if (terms->srq)
+		make_srq(end);
+	attr.srq = end->srq;
 	attr.send_cq = end->sends;
 	attr.recv_cq = end->recvs;
 	ck_assert_int_eq(rdma_create_qp(end->id, end->pd, &attr), 0);
@@ -124,6 +135,8 @@ void free_end(struct end *end)
 {
 	if (end->id->qp)
 		rdma_destroy_qp(end->id);
+	if (end->srq)
+		ck_assert_int_eq(ibv_destroy_srq(end->srq), 0);
 	ck_assert_int_eq(ibv_destroy_cq(end->sends), 0);
 	ck_assert_int_eq(ibv_destroy_cq(end->recvs), 0);
 	ck_assert_int_eq(ibv_destroy_comp_channel(end->channel), 0);
@@ -173,7 +186,10 @@ void post_recv(struct end *end, uint64_t wr_id, size_t offset, uint32_t len)
 			       .lkey = end->mr->lkey };
 	struct ibv_recv_wr wr = { .wr_id = wr_id, .sg_list = &sge, .num_sge = len ? 1 : 0 }, *bad;
 
-	ck_assert_int_eq(ibv_post_recv(end->id->qp, &wr, &bad), 0);
+	if (end->srq)
+		ck_assert_int_eq(ibv_post_srq_recv(end->srq, &wr, &bad), 0);
+	else
+		ck_assert_int_eq(ibv_post_recv(end->id->qp, &wr, &bad), 0);
 }
 
 struct ibv_send_wr remote(enum ibv_wr_opcode opcode, const struct end *there, size_t offset)

@@ -16,6 +16,7 @@ struct end {
 	struct ibv_pd *pd;
 	struct ibv_comp_channel *channel;
 	struct ibv_cq *sends, *recvs;
+	struct ibv_srq *srq;         /* NULL: the QP has a receive queue of its own */
 	struct ibv_mr *mr;
 	uint8_t *memory;
 };
@@ -26,6 +27,7 @@ struct terms {
 	uint8_t rd_atomic;
 	enum rdma_port_space ps;
 	bool sq_sig_all;
+	bool srq;
 	int cq_entries;              /* 0: more than enough */
 };
 
