@@ -378,9 +378,11 @@ int soft_cm_send_req(struct soft_id *id, const struct rdma_conn_param *param)
 	fault = soft_fault_at(SOFT_AT_CONNECT, 0);
 	if (fault.action == SOFT_FAIL)
 		return -fault.value;
-	id->link = fault.action == SOFT_REJECT ? NULL : soft_link_to_name(name);
+	ret = fault.action == SOFT_REJECT ? -ECONNREFUSED : soft_link_to_name(name, &id->link);
+	if (ret && ret != -ECONNREFUSED)
+		return ret;
 	id->state = SOFT_CONNECTING;
-	if (id->link) {
+	if (!ret) {
 		soft_timer_start(&id->timer, CONNECT_MS * SOFT_MS, connect_timed_out);
 		if (fault.action != SOFT_IGNORE)
 			send_packet(id, &packet, SOFT_REQ);

@@ -247,50 +247,48 @@ void soft_link_accept(struct soft_io *io, uint32_t events)
 		close(fd);
 }
 
-struct soft_link *soft_link_to_name(const char *name)
+static int connect_to(int fd, const char *name, struct soft_link **out)
 {
 	struct sockaddr_un address;
 	socklen_t size = make_address(&address, name);
 	struct soft_link *link;
-	int fd = open_socket();
 	pid_t pid = 0;
 
-	if (fd < 0)
-		return NULL;
 	if (connect(fd, (struct sockaddr *)&address, size))
-		goto fail;
-	if (!is_allowed(fd, &pid)) {
-		errno = EACCES;
-		goto fail;
-	}
+		return -errno;
+	if (!is_allowed(fd, &pid))
+		return -ECONNREFUSED;
 	/* Only by connecting do we learn whose name it is. A pid of 0 is one that we cannot see. A link
 	 * without a hello may be the other end of a socket that has only asked, like this one. */
 	for (link = links; link && (!pid || link->pid != pid || !link->node); link = link->next)
 		;
-	if (link) {
-		close(fd);
-		return link;
-	}
-	link = adopt(fd, pid);
-	if (link)
-		return link;
-	errno = ENOMEM;
-fail:
-	close(fd);
-	return NULL;
+	*out = link ? link : adopt(fd, pid);
+	return *out ? 0 : -ENOMEM;
 }
 
-struct soft_link *soft_link_to_node(uint32_t node)
+int soft_link_to_name(const char *name, struct soft_link **out)
 {
-	struct soft_link *link;
+	int fd = open_socket(), ret;
+
+	*out = NULL;
+	if (fd < 0)
+		return -errno;
+	ret = connect_to(fd, name, out);
+	if (!*out || (*out)->io.fd != fd)
+		close(fd);
+	return ret;
+}
+
+int soft_link_to_node(uint32_t node, struct soft_link **out)
+{
 	char name[32];
 
-	for (link = links; link; link = link->next) {
-		if (link->node == node)
-			return link;
+	for (*out = links; *out; *out = (*out)->next) {
+		if ((*out)->node == node)
+			return 0;
 	}
 	snprintf(name, sizeof(name), "node/%u", node);
-	return soft_link_to_name(name);
+	return soft_link_to_name(name, out);
 }
 
 uint32_t soft_link_node(const struct soft_link *link)

@@ -37,10 +37,10 @@ enum { SOFT_PACKET_MAX = 8192 };
 
 struct soft_link;
 
-/* The link to who has claimed @name, or to that node; NULL with errno set: ECONNREFUSED nobody, EACCES
- * somebody of another user. */
-struct soft_link *soft_link_to_name(const char *name);
-struct soft_link *soft_link_to_node(uint32_t node);
+/* The link to who has claimed @name, or to that node. 0 or -errno: -ECONNREFUSED if nobody has, or somebody who
+ * is not to be talked to. */
+int soft_link_to_name(const char *name, struct soft_link **out);
+int soft_link_to_node(uint32_t node, struct soft_link **out);
 uint32_t soft_link_node(const struct soft_link *link);
 
 /* Sends @packet, and @fd unless negative. It is queued if the peer is slow. */

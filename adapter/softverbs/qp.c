@@ -209,10 +209,7 @@ void soft_qp_bell(struct soft_qp *qp, enum soft_sleep until)
 	struct soft_packet bell = { .type = SOFT_BELL, .to = peer, .from = qp->ibv.qp_num };
 	struct soft_link *link;
 
-	if (!soft_wire_wake(&qp->wire, until))
-		return;
-	link = soft_link_to_node(peer / PLACES);
-	if (link)
+	if (soft_wire_wake(&qp->wire, until) && !soft_link_to_node(peer / PLACES, &link))
 		soft_link_send(link, &bell, sizeof(bell), -1);
 }
 
@@ -223,26 +220,36 @@ static void attached(struct soft_qp *qp)
 	soft_qp_progress(qp);
 }
 
-/* Now that this end is ready to receive. If there is nobody, what is sent will not be acknowledged. */
-static void attach(struct soft_qp *qp)
+static void use_early(struct soft_qp *qp)
+{
+	qp->wire = qp->early;
+	qp->early = (struct soft_wire){ 0 };
+	attached(qp);
+}
+
+/* Now that this end is ready to receive. If there is nobody, what is sent will not be acknowledged; it is an
+ * error if this process has no room to look. */
+static int attach(struct soft_qp *qp)
 {
 	struct soft_packet packet = { .type = SOFT_ATTACH, .to = qp->attr.dest_qp_num,
 				      .from = qp->ibv.qp_num };
-	struct soft_link *link = soft_link_to_node(packet.to / PLACES);
-	int fd;
+	struct soft_link *link;
+	int fd, ret = soft_link_to_node(packet.to / PLACES, &link);
 
 	qp->gone = true;             /* until somebody is there */
-	if (!link)
-		return;
+	if (ret)
+		return ret == -ECONNREFUSED ? 0 : ret;
 	if (qp->early.map && qp->early_from == packet.to) {
-		qp->wire = qp->early;
-		qp->early = (struct soft_wire){ 0 };
-		attached(qp);
-	} else if (packet.from <= packet.to && !soft_wire_create(&qp->wire, &fd)) {
+		use_early(qp);
+	} else if (packet.from <= packet.to) {
+		ret = soft_wire_create(&qp->wire, &fd);
+		if (ret)
+			return ret;
 		soft_link_send(link, &packet, sizeof(packet), fd);
 		close(fd);
 		attached(qp);
 	}
+	return 0;
 }
 
 void soft_qp_take_attach(struct soft_link *link, const struct soft_packet *packet, int fd)
@@ -251,13 +258,13 @@ void soft_qp_take_attach(struct soft_link *link, const struct soft_packet *packe
 	struct soft_qp *qp = soft_qp_find(packet->to);
 	enum ibv_qp_state state = qp ? qp->ibv.state : IBV_QPS_ERR;
 
-	if (fd < 0)
-		return;
-	/* Only from the node of that QP, and only to whom can wait for it. */
-	if (state == IBV_QPS_ERR || qp->wire.map || packet->from / PLACES != soft_link_node(link) ||
+	/* Only from the node of that QP, and only to whom can wait for it. The descriptor is lost if this process
+	 * can have no more of them. */
+	if (fd < 0 || state == IBV_QPS_ERR || qp->wire.map || packet->from / PLACES != soft_link_node(link) ||
 	    (state >= IBV_QPS_RTR && qp->attr.dest_qp_num != packet->from)) {
 		soft_link_send(link, &detached, sizeof(detached), -1);
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return;
 	}
 	soft_wire_detach(&qp->early);
@@ -265,7 +272,7 @@ void soft_qp_take_attach(struct soft_link *link, const struct soft_packet *packe
 		return;
 	qp->early_from = packet->from;
 	if (state >= IBV_QPS_RTR)
-		attach(qp);
+		use_early(qp);
 }
 
 void soft_qp_take_detached(const struct soft_packet *packet)
@@ -514,6 +521,7 @@ static void reset(struct soft_qp *qp)
 int soft_qp_modify(struct soft_qp *qp, const struct ibv_qp_attr *attr, int mask)
 {
 	enum ibv_qp_state from = qp->ibv.state, to = mask & IBV_QP_STATE ? attr->qp_state : from;
+	int ret = 0;
 
 	if (mask & IBV_QP_CUR_STATE && attr->cur_qp_state != from)
 		return EINVAL;
@@ -528,7 +536,11 @@ int soft_qp_modify(struct soft_qp *qp, const struct ibv_qp_attr *attr, int mask)
 	if (to == IBV_QPS_RESET)
 		reset(qp);
 	if (to == IBV_QPS_RTR && from != to && qp->ibv.qp_type == IBV_QPT_RC)
-		attach(qp);
+		ret = attach(qp);
+	if (ret) {
+		qp->ibv.state = from;
+		return -ret;
+	}
 	if (to == IBV_QPS_RTS && from != to) {
 		qp->rnr_left = qp->attr.rnr_retry;
 		soft_qp_progress(qp);

@@ -110,7 +110,7 @@ int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct 
 	};
 	struct ibv_wc wc = { .wr_id = wr->wr_id, .opcode = IBV_WC_SEND, .qp_num = qp->ibv.qp_num };
 	struct iovec parts[1 + SOFT_SGES_MAX] = { { &datagram, sizeof(datagram) } };
-	struct soft_link *link;
+	struct soft_link *link = NULL;
 	int n;
 
 	if (!ah || send->length > DATAGRAM_MAX)
@@ -122,8 +122,8 @@ int soft_ud_send(struct soft_qp *qp, const struct soft_send *send, const struct 
 		wc.status = IBV_WC_WR_FLUSH_ERR;
 	else if (n < 0)
 		wc.status = IBV_WC_LOC_PROT_ERR;
-	link = wc.status ? NULL : soft_link_to_node(datagram.packet.to / SOFT_NODES);
-	if (link)
+	/* If there is nobody, it is lost. */
+	if (!wc.status && !soft_link_to_node(datagram.packet.to / SOFT_NODES, &link))
 		soft_link_send_unreliably(link, parts, 1 + n);
 	if (wc.status || send->flags & IBV_SEND_SIGNALED)
 		soft_cq_push(qp->ibv.send_cq, &wc, false);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* What a connection manager does, over whatever device: see test_verbs.c. */
 #include <poll.h>
+#include <sys/resource.h>
 
 #include "rawpeer.h"
 #include "verbs.h"
@@ -54,6 +55,42 @@ START_TEST(nobody_listens_is_told_from_refused)
 	ck_assert_int_eq(rdma_connect(end.id, &param), 0);
 	ck_assert_int_eq(next_event(end.events, &event), RDMA_CM_EVENT_REJECTED);
 	ck_assert_int_eq(event.status, 8);
+	free_end(&end);
+	rdma_destroy_event_channel(end.events);
+	rdma_destroy_event_channel(events);
+}
+END_TEST
+
+/* Where to connect takes a descriptor it says that there is none, not that nobody listens. */
+START_TEST(want_of_descriptors_is_told_from_refused)
+{
+	struct rdma_conn_param param = { .retry_count = 2 };
+	struct rlimit usual, none;
+	struct rdma_event_channel *events;
+	struct rdma_cm_id *listener;
+	struct rdma_cm_event event;
+	struct end end;
+	int ret, err;
+
+	listen_here(&events, &listener, RDMA_PS_TCP);
+	resolve(&end, rdma_get_local_addr(listener), RDMA_PS_TCP);
+	make_qp(&end, &usual_terms);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	none = usual;
+	none.rlim_cur = 0;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ret = rdma_connect(end.id, &param);
+	err = errno;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &usual), 0);
+	if (ret) {
+		ck_assert_int_eq(err, EMFILE);
+		ck_assert_int_eq(rdma_connect(end.id, &param), 0);
+	}
+	ck_assert_int_eq(next_event(events, &event), RDMA_CM_EVENT_CONNECT_REQUEST);
+	ck_assert_int_eq(rdma_reject(event.id, NULL, 0), 0);
+	expect_event(end.events, RDMA_CM_EVENT_REJECTED);
+	ck_assert_int_eq(rdma_destroy_id(event.id), 0);
+	ck_assert_int_eq(rdma_destroy_id(listener), 0);
 	free_end(&end);
 	rdma_destroy_event_channel(end.events);
 	rdma_destroy_event_channel(events);
@@ -287,6 +324,7 @@ int main(void)
 	tc = group(s, "connection manager", 120);
 	tcase_add_test(tc, private_data_is_padded_to_the_size_of_the_message);
 	tcase_add_test(tc, nobody_listens_is_told_from_refused);
+	tcase_add_test(tc, want_of_descriptors_is_told_from_refused);
 	tcase_add_test(tc, listener_is_found_over_ipv6);
 	tcase_add_test(tc, unknown_address_is_not_resolved);
 	tcase_add_test(tc, request_beyond_the_backlog_is_answered);
