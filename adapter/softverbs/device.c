@@ -487,6 +487,21 @@ void soft_async_forget(const void *element)
 	}
 }
 
+/* After fork, in the child: what comes goes to a descriptor of its own. */
+void soft_async_forget_all(void)
+{
+	struct soft_event *event;
+
+	if (!the_context)
+		return;
+	close(the_context->context.async_fd);
+	the_context->context.async_fd = soft_queue_open(); /* if there is none, nothing is told */
+	while ((event = async_queue.first)) {
+		async_queue.first = event->next;
+		free(event);
+	}
+}
+
 /* For tests, which find it with dlsym(): how many of each there are. */
 void softverbs_in_use(int *qps, int *cqs, int *mrs);
 void softverbs_in_use(int *qps, int *cqs, int *mrs)

@@ -259,6 +259,7 @@ static void begin_child(void)
 	soft_qp_forget();
 	soft_cm_forget();
 	soft_link_forget();
+	soft_async_forget_all();
 	free_ended();
 	while (node.timers)
 		soft_timer_stop(node.timers);

@@ -73,5 +73,6 @@ static inline bool soft_timer_runs(const struct soft_timer *timer)
 void soft_link_forget(void);
 void soft_qp_forget(void);
 void soft_cm_forget(void);
+void soft_async_forget_all(void);
 
 #endif

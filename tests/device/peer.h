@@ -5,6 +5,13 @@
 
 #include "sockets.h"
 
+/* The thread sanitizer allows a forked child no threads. */
+#ifdef __SANITIZE_THREAD__
+#define CHILDREN_HAVE_NO_THREADS true
+#else
+#define CHILDREN_HAVE_NO_THREADS false
+#endif
+
 struct peer {
 	pid_t pid;
 	int tell;

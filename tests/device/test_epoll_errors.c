@@ -6,14 +6,8 @@
 #include <unistd.h>
 
 #include "epoll.h"
+#include "peer.h"
 #include "stream.h"
-
-/* The thread sanitizer allows a forked child no threads. */
-#ifdef __SANITIZE_THREAD__
-#define CHILDREN_HAVE_NO_THREADS true
-#else
-#define CHILDREN_HAVE_NO_THREADS false
-#endif
 
 /* -- mistakes ---------------------------------------------------------------------------------- */
 

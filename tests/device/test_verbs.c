@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "faults.h"
 #include "peer.h"
 #include "process.h"
 #include "rawpeer.h"
@@ -492,18 +493,61 @@ static bool async_event(const struct end *end, enum ibv_event_type type, int ms,
 }
 
 /* A device may make a queue larger than it was asked for: not by this much. */
-START_TEST(full_queue_is_an_asynchronous_event)
+static struct link with_small_queue(void)
 {
 	struct terms terms = usual_terms;
-	struct ibv_async_event event;
-	struct link l;
 
 	terms.cq_entries = 4;
-	l = linked(&terms);
+	return linked(&terms);
+}
+
+static void overflow(struct link *l)
+{
 	for (int i = 0; i < VERBS_QUEUE; i++)
-		ck_assert_int_eq(post_send(&l.a, remote(IBV_WR_RDMA_WRITE, &l.b, 0), 0, 8), 0);
+		ck_assert_int_eq(post_send(&l->a, remote(IBV_WR_RDMA_WRITE, &l->b, 0), 0, 8), 0);
+}
+
+START_TEST(full_queue_is_an_asynchronous_event)
+{
+	struct link l = with_small_queue();
+	struct ibv_async_event event;
+
+	overflow(&l);
 	ck_assert_msg(async_event(&l.a, IBV_EVENT_CQ_ERR, LIMIT_MS, &event), "no asynchronous event");
 	ck_assert_ptr_eq(event.element.cq, l.a.sends);
+	link_end(&l);
+}
+END_TEST
+
+static void raise_event(struct peer *me)
+{
+	struct link l = with_small_queue();
+	struct pollfd ready = { .fd = l.a.id->verbs->async_fd, .events = POLLIN };
+
+	overflow(&l);
+	ck_assert_msg(poll(&ready, 1, LIMIT_MS) == 1, "no asynchronous event");
+	peer_signal(me);
+	peer_await(me);
+}
+
+/* A child opens real devices anew; that of software verbs is always open. */
+START_TEST(child_has_asynchronous_events_of_its_own)
+{
+	struct pollfd ready = { .events = POLLIN };
+	struct ibv_async_event event;
+	struct peer child;
+	struct link l;
+
+	if (!can_fail())
+		return;
+	l = with_small_queue();
+	ready.fd = l.a.id->verbs->async_fd;
+	peer_start(&child, raise_event);
+	peer_await(&child);
+	ck_assert_msg(poll(&ready, 1, QUIET_MS) == 0, "an event of the child");
+	overflow(&l);
+	ck_assert_msg(async_event(&l.a, IBV_EVENT_CQ_ERR, LIMIT_MS, &event), "no asynchronous event");
+	peer_signal(&child);
 	link_end(&l);
 }
 END_TEST
@@ -676,6 +720,8 @@ int main(void)
 
 	tc = group(s, "asynchronous events", 120);
 	tcase_add_test(tc, full_queue_is_an_asynchronous_event);
+	if (!CHILDREN_HAVE_NO_THREADS)
+		tcase_add_test(tc, child_has_asynchronous_events_of_its_own);
 	tcase_add_test(tc, shared_queue_that_runs_low_is_told_of_once);
 
 	tc = group(s, "objects", 120);
