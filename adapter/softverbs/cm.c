@@ -474,12 +474,15 @@ static void end_connection(struct soft_id *id)
 	soft_timer_start(&id->timer, TIMEWAIT_MS * SOFT_MS, timewait_over);
 }
 
+static void disconnected(struct soft_id *id, int status)
+{
+	soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, status, NULL);
+	end_connection(id);
+}
+
 static void part_timed_out(struct soft_timer *timer)
 {
-	struct soft_id *id = (struct soft_id *)((char *)timer - offsetof(struct soft_id, timer));
-
-	soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, -ETIMEDOUT, NULL);
-	end_connection(id);
+	disconnected((struct soft_id *)((char *)timer - offsetof(struct soft_id, timer)), -ETIMEDOUT);
 }
 
 int soft_cm_disconnect(struct soft_id *id)
@@ -593,8 +596,7 @@ static void take_dreq(struct soft_id *id)
 
 	if (id->state == SOFT_PARTING) {
 		send_packet(id, &drep, SOFT_DREP);
-		soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, 0, NULL);
-		end_connection(id);
+		disconnected(id, 0);
 		return;
 	}
 	if (id->state != SOFT_ESTABLISHED)
@@ -608,10 +610,8 @@ static void take_dreq(struct soft_id *id)
 
 static void take_drep(struct soft_id *id)
 {
-	if (id->state != SOFT_PARTING)
-		return;
-	soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, 0, NULL);
-	end_connection(id);
+	if (id->state == SOFT_PARTING)
+		disconnected(id, 0);
 }
 
 void soft_cm_take(struct soft_link *link, const struct soft_packet *head, size_t size)
@@ -659,8 +659,7 @@ static void lose(struct soft_id *id)
 		break;
 	case SOFT_ESTABLISHED:
 	case SOFT_PARTING:
-		soft_cm_raise(id, RDMA_CM_EVENT_DISCONNECTED, 0, NULL);
-		end_connection(id);
+		disconnected(id, 0);
 		break;
 	default:
 		break;
