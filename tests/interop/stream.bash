@@ -71,6 +71,12 @@ stream() {              # SERVER CLIENT RESULTS OPTION...
     fail "rstream never ended as it should"
 }
 
+# What the programs do when no size is given; the second half of it without inline sends.
+series() {              # SERVER CLIENT
+    [[ ! $iwarp ]] || upstream_settings inline_default=0
+    stream "$@" 8
+}
+
 # Small sizes are often repeated, to use up all credits; large ones are more than the buffers hold.
 stream_sizes() {        # SERVER CLIENT 'SIZE...' OPTION...
     local size count
@@ -162,7 +168,7 @@ stream_pair_cases() {   # TITLE SERVER CLIENT
         [[ $mode == [bn] ]] ||
             check "$name-ipv6" 300 over_ipv6 stream_sizes "${ends[@]}" '1 2049 65537' "${options[@]}"
     done
-    check "stream-$title-series" 1200 stream "${ends[@]}" 8
+    check "stream-$title-series" 1200 series "${ends[@]}"
 
     local sized=(stream_sizes "${ends[@]}" "$some" -T v) small='sqsize_default=16 rqsize_default=16'
     local large='sqsize_default=2048 rqsize_default=2048'
@@ -197,7 +203,7 @@ iostream_pair_cases() { # TITLE SERVER CLIENT
         check "$name" 600 directly stream_sizes "${ends[@]}" "$sizes" "${options[@]}"
     done
     check "iostream-$title-ipv6" 300 over_ipv6 directly stream_sizes "${ends[@]}" "$some" -T v
-    check "iostream-$title-series" 1200 directly stream "${ends[@]}" 8
+    check "iostream-$title-series" 1200 directly series "${ends[@]}"
     [[ $control ]] ||
         check "iostream-$title-rsk-not-inline" 300 with_rsk '--sq 16 --rq 16 --inline 0' \
             directly stream_sizes "${ends[@]}" "$some" -T v
