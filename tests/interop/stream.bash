@@ -102,6 +102,13 @@ with_upstream() {       # 'OPTION...' 'SETTING...' FUNCTION...
     "${@:3}"
 }
 
+# rstream posts a receive for each credit, none for control messages. With 16 it may have none left: then RoCE
+# repeats the message, and iWARP ends the connection.
+with_few_entries() {    # SETTINGS FUNCTION...
+    [[ ! $iwarp ]] || skip 'with 16 receives rstream has none for control messages, and iWARP ends the connection'
+    with_upstream '' "$@"
+}
+
 # ---- A peer that is not there ----
 
 # What would take days is under way when rstream is killed: rsk-stream must end, and say why.
@@ -182,7 +189,7 @@ stream_pair_cases() {   # TITLE SERVER CLIENT
         check "stream-$title-both-small" 300 with_rsk '--sq 16 --rq 16 -B 4096 --inline 0' \
             with_upstream '-B 4096' "$small inline_default=0" "${sized[@]}"
     fi
-    check "stream-$title-upstream-16-entries" 300 with_upstream '' "$small" "${sized[@]}"
+    check "stream-$title-upstream-16-entries" 300 with_few_entries "$small" "${sized[@]}"
     check "stream-$title-upstream-2048-entries" 300 with_upstream '' "$large" "${sized[@]}"
     check "stream-$title-upstream-4096-bytes" 300 with_upstream '-B 4096' '' "${sized[@]}"
     check "stream-$title-upstream-4-mb" 300 with_upstream '-B 4194304' '' "${sized[@]}"
