@@ -589,7 +589,7 @@ void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which)
 	qp->armed[which] = false;
 }
 
-int rsk_qp_sleep(struct rsk_qp *qp)
+static int read_event(struct rsk_qp *qp)
 {
 	struct ibv_cq *cq;
 	void *which;
@@ -599,6 +599,22 @@ int rsk_qp_sleep(struct rsk_qp *qp)
 	return (int)(uintptr_t)which;
 }
 
+int rsk_qp_sleep(struct rsk_qp *qp, int ms)
+{
+	struct pollfd channel = { .fd = qp->channel->fd, .events = POLLIN };
+	int ret = -EAGAIN;
+
+	/* One system call; but the channel may have been switched to non-blocking just then. */
+	if (ms < 0)
+		ret = read_event(qp);
+	if (ret != -EAGAIN)
+		return ret;
+	ret = poll(&channel, 1, ms);
+	if (ret <= 0)
+		return ret ? -errno : -EAGAIN;
+	return read_event(qp);
+}
+
 static bool take_event(struct rsk_qp *qp)
 {
 	struct pollfd channel = { .fd = qp->channel->fd, .events = POLLIN };
@@ -606,7 +622,7 @@ static bool take_event(struct rsk_qp *qp)
 
 	if (qp->channel_blocks && poll(&channel, 1, 0) != 1)
 		return false;
-	which = rsk_qp_sleep(qp);
+	which = read_event(qp);
 	if (which < 0)
 		return false;
 	rsk_qp_took_event(qp, (enum rsk_cq)which);

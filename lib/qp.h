@@ -226,13 +226,14 @@ void rsk_qp_drain(struct rsk_qp *qp, bool readable);
 /* Does reading the channel wait? It does at first. 0 or -errno. */
 int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking);
 
-/* Sleeps on the channel itself, the cheapest way, until an event comes: called without locks, by one
- * thread at a time. Then rsk_qp_took_event(), with the state lock. Returns the CQ, or -EINTR (a
- * signal, whose handler does not restart), -EAGAIN (the channel does not block). */
-int rsk_qp_sleep(struct rsk_qp *qp);
+/* Sleeps on the channel until an event comes, at most @ms (negative: for ever, which on a channel that blocks is
+ * one system call, and restarted after a signal just as recv(2) is): called without locks, by one thread at a
+ * time, if rsk_qp_may_begin(). Then rsk_qp_took_event(), with the state lock. Returns the CQ, or -EINTR (a
+ * signal), -EAGAIN (the time has passed), or another -errno. */
+int rsk_qp_sleep(struct rsk_qp *qp, int ms);
 void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which);
 
-/* Wakes a thread inside it, if rsk_qp_may_begin(): a write of no bytes, which the peer's software never sees,
+/* Wakes a thread inside it: a write of no bytes, which the peer's software never sees,
  * completes. State lock held. */
 void rsk_qp_nudge(struct rsk_qp *qp);
 

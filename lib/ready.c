@@ -83,7 +83,7 @@ void rsk_ready_forget(void)
 
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec)
 {
-	struct epoll_event off = { .data.u64 = RSK_READY_RAISED };
+	struct epoll_event off = { 0 };
 	struct rsk_bell *bell = get_bell();
 	int fd, err;
 
@@ -112,7 +112,7 @@ void rsk_ready_close(struct rsk_ready *ready)
 
 int rsk_ready_add(struct rsk_ready *ready, int fd)
 {
-	struct epoll_event on = { .events = EPOLLIN, .data.u64 = RSK_READY_CHANNEL };
+	struct epoll_event on = { .events = EPOLLIN };
 
 	return epoll_ctl(ready->fd, EPOLL_CTL_ADD, fd, &on) ? -errno : 0;
 }
@@ -125,7 +125,7 @@ void rsk_ready_remove(struct rsk_ready *ready, int fd)
 
 static void ring(struct rsk_ready *ready, bool on)
 {
-	struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u64 = RSK_READY_RAISED };
+	struct epoll_event event = { .events = on ? EPOLLIN : 0 };
 
 	epoll_ctl(ready->fd, EPOLL_CTL_MOD, ready->bell->fd, &event);
 }
@@ -157,16 +157,4 @@ void rsk_ready_lower(struct rsk_ready *ready)
 	/* The kernel still has the bell on its list of what may be ready, until somebody looks; while it is
 	 * there, to switch it on is no edge. */
 	epoll_wait(ready->fd, events, MEMBERS, 0);
-}
-
-int rsk_ready_sleep(struct rsk_ready *ready, int ms)
-{
-	struct epoll_event events[MEMBERS];
-	int n = epoll_wait(ready->fd, events, MEMBERS, ms), sources = 0;
-
-	if (n < 0)
-		return -errno;
-	for (int i = 0; i < n; i++)
-		sources |= (int)events[i].data.u64;
-	return sources;
 }

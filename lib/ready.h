@@ -39,13 +39,4 @@ void rsk_ready_raise(struct rsk_ready *ready);
 void rsk_ready_raise_for(struct rsk_ready *ready, uint32_t news);
 void rsk_ready_lower(struct rsk_ready *ready);
 
-enum rsk_ready_source {
-	RSK_READY_RAISED = 1,
-	RSK_READY_CHANNEL = 2,
-};
-
-/* Sleeps until the descriptor is readable, at most @ms (negative: for ever). Returns what woke it, as
- * bits, 0 when the time has passed, or -EINTR. Called without locks. */
-int rsk_ready_sleep(struct rsk_ready *ready, int ms);
-
 #endif

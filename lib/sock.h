@@ -107,8 +107,6 @@ struct rsk_observer {
 	void (*dismiss)(struct rsk_observer *observer);
 };
 
-enum rsk_sleeper { RSK_NOBODY, RSK_ON_DESCRIPTOR, RSK_ON_CHANNEL };
-
 struct rsk_sock {
 	struct rsk_slot *slot;       /* its place in the descriptor table */
 	atomic_uint refs;
@@ -122,9 +120,10 @@ struct rsk_sock {
 	struct rsk_lock lock;
 	_Atomic(uint32_t) news;      /* what those sleep on who wait while another sleeps for all */
 	struct rsk_ready ready;
-	enum rsk_sleeper sleeper;    /* who sleeps takes the events, on behalf of all waiters */
+	bool asleep;                 /* a thread sleeps on the channel: it takes the events, for all waiters */
 	unsigned waiters;            /* threads inside rsk_sock_wait() */
-	short wanted;                /* POLLIN, POLLOUT: somebody was told that it is not there */
+	short wanted;                /* POLLIN, POLLOUT: somebody was told that it is not there. Raising the descriptor
+				      * for it is the answer: see awaited() in wait.c */
 	unsigned reminders;          /* how often the descriptor was kept readable for them */
 	struct rsk_observer *observers;
 	uint32_t told;               /* the bits that were there when they were last told */
@@ -227,6 +226,8 @@ void rsk_sock_explain(struct rsk_sock *sk, int err, const char *fmt, ...)
 /* A call returns @ret: a failure that it reports is not pending any more. Returns @ret. */
 int rsk_sock_report(struct rsk_sock *sk, int ret);
 
+/* Those who wait while another thread sleeps, or the engine looks, for them. State lock held. */
+void rsk_sock_tell_followers(struct rsk_sock *sk);
 /* Something changed other than by a completion: whoever waits looks again. State lock held. */
 void rsk_sock_wake(struct rsk_sock *sk);
 
@@ -286,6 +287,16 @@ void rsk_sock_turn_over(struct rsk_sock *sk);
 static inline bool rsk_sock_nonblocking(struct rsk_sock *sk, int flags)
 {
 	return flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
+}
+
+/* A call got what it asked for. One that does not wait counts as the same that was told before that it is not
+ * there: nobody has to be told any more. One that waits answers nobody else. State lock held. */
+static inline void rsk_sock_answered(struct rsk_sock *sk, short what, int flags)
+{
+	if (!(sk->wanted & what) || !rsk_sock_nonblocking(sk, flags))
+		return;
+	sk->wanted &= ~what;
+	sk->reminders = 0;
 }
 
 /* Sleeps until the turn is free; as rsk_sock_wait(). *deadline is set, for the rest of the call. */

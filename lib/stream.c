@@ -153,6 +153,8 @@ static bool await_peer(struct rsk_sock *sk)
 		rsk_stream_progress(sk);
 		waits = sk->state == RSK_CONNECTED && !rsk_qp_may_begin(&sk->qp);
 	} while (waits && rsk_sock_arm(sk, false));
+	if (!waits)
+		rsk_sock_tell_followers(sk);
 	rsk_unlock(&sk->lock);
 	return waits;
 }

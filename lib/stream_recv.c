@@ -107,11 +107,9 @@ static inline int look_for_data(struct rsk_sock *sk, int flags, int64_t *deadlin
 	rsk_stream_progress(sk);
 	if (!has_more(sk))
 		ret = wait_for_data(sk, flags, deadline);
-	if (ret != -EAGAIN) {
-		/* Whoever waited has been answered: also by the end, which is there for ever. */
-		sk->wanted &= ~POLLIN;
-		sk->reminders = 0;
-	}
+	/* Also by the end, which is there for ever. */
+	if (ret != -EAGAIN)
+		rsk_sock_answered(sk, POLLIN, flags);
 	if (ret == 1)
 		sk->rx.seen = rsk_rx_arrived(sk);
 	rsk_unlock(&sk->lock);

@@ -125,7 +125,7 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum
 		if (!ret) {
 			room = room_for(sk, purpose, want);
 			if (room) {
-				sk->wanted &= ~POLLOUT;
+				rsk_sock_answered(sk, POLLOUT, flags);
 				return room;
 			}
 			ret = -EAGAIN;
@@ -147,7 +147,7 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum
 			break;
 	}
 	if (ret != -EAGAIN)
-		sk->wanted &= ~POLLOUT;
+		rsk_sock_answered(sk, POLLOUT, flags);
 	rsk_unlock(&sk->lock);
 	return ret;
 }
@@ -164,7 +164,7 @@ static inline int64_t take_room(struct rsk_sock *sk, enum purpose purpose, uint3
 	/* Not yet is anybody answered: others who were told that there is no room still wait for it. */
 	if (!room)
 		return wait_for_room(sk, purpose, want, flags, deadline);
-	sk->wanted &= ~POLLOUT;
+	rsk_sock_answered(sk, POLLOUT, flags);
 	return room;
 }
 

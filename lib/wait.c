@@ -16,8 +16,7 @@ enum {
 	REMINDERS = 65536,           /* see news_for_others() */
 };
 
-/* Those who wait while another thread sleeps on their behalf. */
-static void tell_followers(struct rsk_sock *sk)
+void rsk_sock_tell_followers(struct rsk_sock *sk)
 {
 	if (!sk->waiters)
 		return;
@@ -28,9 +27,9 @@ static void tell_followers(struct rsk_sock *sk)
 void rsk_sock_wake(struct rsk_sock *sk)
 {
 	rsk_ready_raise(&sk->ready);
-	if (sk->sleeper == RSK_ON_CHANNEL)
+	if (sk->asleep)
 		rsk_qp_nudge(&sk->qp);
-	tell_followers(sk);
+	rsk_sock_tell_followers(sk);
 	rsk_sock_tell(sk, true);
 }
 
@@ -98,12 +97,18 @@ bool rsk_sock_arm(struct rsk_sock *sk, bool tx)
 	return rx_ret > 0 || tx_ret > 0;
 }
 
+/* What somebody was told is not there, and the descriptor is not raised for. It stays raised until they look. */
+static short awaited(const struct rsk_sock *sk)
+{
+	return sk->wanted & ~(short)sk->ready.raised;
+}
+
 /* Do send completions matter to somebody who is not inside a call? */
 static bool awaits_room(struct rsk_sock *sk)
 {
 	if (!has_qp(sk))
 		return false;
-	if (sk->wanted & POLLOUT)
+	if (awaited(sk) & POLLOUT)
 		return true;
 	for (struct rsk_observer *o = sk->observers; o; o = o->next) {
 		if (o->events & POLLOUT)
@@ -134,25 +139,29 @@ static void lower(struct rsk_sock *sk)
 }
 
 /* Makes the descriptor unreadable until something new happens, unless it is there for others already; also
- * then the channel's events are taken, or the next would be no edge. What a sleeper may be about to wake by
- * stays: it will take it itself. */
+ * then the channel's events are taken, or the next would be no edge. A sleeper takes them itself; where the engine
+ * was to see them, those whom it would have told are told here. */
 static void quiesce(struct rsk_sock *sk, short own)
 {
 	short news = sk->wanted ? news_for_others(sk, own) : 0;
 
-	if (news)
+	if (news) {
 		rsk_ready_raise_for(&sk->ready, (uint16_t)news);
-	else if (sk->sleeper != RSK_ON_DESCRIPTOR)
+		sk->ready.raised &= ~(uint32_t)(uint16_t)own; /* it has looked: the next is an edge again */
+	} else {
 		lower(sk);
-	if (!sk->sleeper && has_qp(sk))
-		rsk_qp_drain(&sk->qp, false);
+	}
+	if (sk->asleep || !has_qp(sk))
+		return;
+	rsk_qp_drain(&sk->qp, false);
+	rsk_sock_tell_followers(sk);
 }
 
 /* Events were taken from the descriptor, and completions taken in: what that brought for others must
  * show on the descriptor. */
 static void settle(struct rsk_sock *sk, short own)
 {
-	if (sk->wanted)
+	if (awaited(sk))
 		rsk_ready_raise_for(&sk->ready, (uint16_t)news_for_others(sk, own));
 }
 
@@ -187,6 +196,7 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 		return POLLNVAL;
 	rsk_stream_progress(sk);
 	mask = rsk_sock_mask(sk) & interest;
+	sk->wanted &= ~mask;
 	if (mask || look == RSK_LOOK)
 		return mask;
 
@@ -255,7 +265,7 @@ void rsk_sock_tell(struct rsk_sock *sk, bool all)
  * the last arming. */
 static inline void rearm(struct rsk_sock *sk)
 {
-	while ((sk->observers || sk->wanted) && rsk_sock_arm(sk, awaits_room(sk)))
+	while ((sk->observers || awaited(sk)) && rsk_sock_arm(sk, awaits_room(sk)))
 		rsk_stream_progress(sk);
 }
 
@@ -372,7 +382,7 @@ int rsk_ms_until(int64_t deadline)
 	return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-/* Waits to be told: by the thread that sleeps for all, or, while there is no connection, by the engine.
+/* Waits to be told: by the thread that sleeps for all, or, until the peer has begun, by the engine.
  * (Without a time limit the kernel restarts this after a signal just as it does recv(2).) */
 static int follow(struct rsk_sock *sk, int64_t deadline)
 {
@@ -385,59 +395,28 @@ static int follow(struct rsk_sock *sk, int64_t deadline)
 	return ret;
 }
 
-/* Without a time limit a connection's completion channel itself is the cheapest place to sleep: one
- * system call. (The kernel also restarts it after a signal just as it does recv(2).) */
-static int sleep_on_channel(struct rsk_sock *sk)
+/* Not on the descriptor: it may be readable, for others who have not looked yet. */
+static int sleep_on_channel(struct rsk_sock *sk, int64_t deadline)
 {
-	int which;
+	int ms = rsk_ms_until(deadline), which;
 
-	sk->sleeper = RSK_ON_CHANNEL;
+	sk->asleep = true;
 	rsk_unlock(&sk->lock);
-	which = rsk_qp_sleep(&sk->qp);
+	which = rsk_qp_sleep(&sk->qp, ms);
 	rsk_lock(&sk->lock);
-	sk->sleeper = RSK_NOBODY;
-	if (which < 0)
-		return which;
-	rsk_qp_took_event(&sk->qp, (enum rsk_cq)which);
-	return 0;
-}
-
-static int sleep_on_descriptor(struct rsk_sock *sk, int64_t deadline)
-{
-	int ms = rsk_ms_until(deadline), woken;
-
-	sk->sleeper = RSK_ON_DESCRIPTOR;
-	rsk_unlock(&sk->lock);
-	woken = rsk_ready_sleep(&sk->ready, ms);
-	rsk_lock(&sk->lock);
-	sk->sleeper = RSK_NOBODY;
-
-	if (woken > 0) {
-		if (woken & RSK_READY_RAISED)
-			lower(sk);
-		if (woken & RSK_READY_CHANNEL && has_qp(sk))
-			rsk_qp_drain(&sk->qp, true);
-		return 0;
-	}
-	if (woken == 0)
-		return -EAGAIN;
-	return woken;
+	sk->asleep = false;
+	if (which >= 0)
+		rsk_qp_took_event(&sk->qp, (enum rsk_cq)which);
+	if (sk->waiters > 1)
+		rsk_sock_tell_followers(sk);
+	return which < 0 ? which : 0;
 }
 
 static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
 {
-	int ret = -EAGAIN;
-
-	if (sk->sleeper || sk->state < RSK_CONNECTED)
+	if (sk->asleep || sk->state < RSK_CONNECTED || !rsk_qp_may_begin(&sk->qp))
 		return follow(sk, deadline);
-	if (deadline == RSK_NEVER && sk->qp.channel_blocks && rsk_qp_may_begin(&sk->qp))
-		ret = sleep_on_channel(sk);
-	/* Also when the channel was switched to non-blocking just then. */
-	if (ret == -EAGAIN)
-		ret = sleep_on_descriptor(sk, deadline);
-	if (sk->waiters > 1)
-		tell_followers(sk);
-	return ret;
+	return sleep_on_channel(sk, deadline);
 }
 
 int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline)
@@ -473,11 +452,11 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 	sk->waiters--;
 	rsk_sock_waiting = false;
 	/* While this thread slept for all, others left events to it, and may have had their edge of them. */
-	if (sk->observers || sk->wanted)
+	if (sk->observers || awaited(sk))
 		quiesce(sk, 0);
 	rearm(sk);
 	settle(sk, 0);
-	/* Whoever followed needs a new thread to sleep on the descriptor. */
-	tell_followers(sk);
+	/* Whoever followed needs a new thread to sleep on the channel. */
+	rsk_sock_tell_followers(sk);
 	return ret;
 }

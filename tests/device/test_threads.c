@@ -206,6 +206,54 @@ START_TEST(sender_that_waits_leaves_room_to_who_waits_on_the_descriptor)
 }
 END_TEST
 
+/* Whether it waits with a time limit or without, a receive takes the event that said that there is room. */
+START_TEST(sender_and_receiver_leave_room_to_who_waits_on_the_descriptor)
+{
+	struct timeval limit = { .tv_usec = QUIET_MS * 1000 };
+	struct pair p = pair_narrow();
+	struct stream s = { .seed = 12, .bytes = fill_send_side(p.a, 12) };
+	struct pollfd room = { .fd = p.a, .events = POLLOUT };
+	struct call receiving;
+	char byte;
+
+	ck_assert_int_eq(rsk_poll(&room, 1, 1), 0);
+	stream_take(p.b, &s);
+	wait_readable_in_kernel(p.a);
+	ck_assert_int_eq(rsk_send(p.a, "b", 1, 0), 1);
+	if (_i) {
+		OK(rsk_setsockopt(p.a, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+		FAILS(rsk_recv(p.a, &byte, 1, 0), EAGAIN);
+	} else {
+		call_blocks(&receiving, call_recv, p.a);
+	}
+	wait_readable_in_kernel(p.a);
+	ck_assert_int_eq(rsk_send(p.a, "b", 1, MSG_DONTWAIT), 1);
+}
+END_TEST
+
+START_TEST(sender_that_takes_all_room_leaves_the_next_to_who_waits_on_the_descriptor)
+{
+	struct timeval limit = { .tv_usec = QUIET_MS * 1000 };
+	struct pair p = pair_narrow();
+	struct stream s = { .seed = 13, .bytes = fill_send_side(p.a, 13) };
+	struct pollfd room = { .fd = p.a, .events = POLLOUT };
+	char zeros[64 * KIB] = { 0 };
+	ssize_t n;
+
+	OK(rsk_setsockopt(p.a, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
+	ck_assert_int_eq(rsk_poll(&room, 1, 1), 0);
+	stream_take(p.b, &s);
+	wait_readable_in_kernel(p.a);
+	do
+		n = rsk_send(p.a, zeros, sizeof(zeros), 0);
+	while (n > 0);
+	FAILS(n, EAGAIN);
+	while (rsk_recv(p.b, zeros, sizeof(zeros), MSG_DONTWAIT) > 0)
+		;
+	wait_readable_in_kernel(p.a);
+}
+END_TEST
+
 START_TEST(two_pollers_both_wake)
 {
 	struct pair p = pair_connected();
@@ -487,6 +535,8 @@ int main(void)
 	tcase_add_test(tc, second_receiver_waits_its_turn);
 	tcase_add_test(tc, nonblocking_receive_is_not_held_up_by_a_blocked_one);
 	tcase_add_test(tc, sender_that_waits_leaves_room_to_who_waits_on_the_descriptor);
+	tcase_add_loop_test(tc, sender_and_receiver_leave_room_to_who_waits_on_the_descriptor, 0, 2);
+	tcase_add_test(tc, sender_that_takes_all_room_leaves_the_next_to_who_waits_on_the_descriptor);
 	tcase_add_test(tc, two_pollers_both_wake);
 
 	tc = group(s, "shut down or closed by another thread", 150);

@@ -6,7 +6,7 @@
  * A device brings DATA messages for a receiver and ROOM messages (credits) for a sender to one connection. Who
  * waits for them is chosen by macros, each a process:
  *   READER        blocking receives: rsk_sock_wait(), asleep on the completion channel; with READER=2 they have a
- *                 time limit, and sleep on the descriptor
+ *                 time limit, which may be over whenever they sleep: then they give up
  *   EPOLL         rsk_epoll_wait() on the socket, with one receive for each report; with EPOLL=2 edge
  *                 triggered, with receives until EAGAIN
  *   WRITER        blocking sends, in the same two manners as READER
@@ -15,7 +15,8 @@
  *                 but each send, by MSG_DONTWAIT, which does not go with edges
  *   ENGINE        on iWARP it waits for the peer to begin
  *   CLOSER        rsk_close() at any time; not with LOOP=2, as a program takes a descriptor out of its loop before
- * READER and EPOLL share what there is to receive, WRITER and LOOP the room: one has the turn at a time.
+ * READER and EPOLL share what there is to receive, WRITER and LOOP the room, of which WRITER takes WRITES: one has
+ * the turn at a time.
  * The state lock is modelled as such: what a thread does under it is seen by the others as one step, but by the
  * device, which knows no lock, step by step.
  *
@@ -50,6 +51,8 @@
 #define COUNT_EVENTS 14      /* each completion of an armed CQ makes one, it is thought */
 #define FORGET_FIRST 15      /* who begins to wait forgets what others were told is not there */
 #define LOWER_CLOSED 16      /* the descriptor is lowered after closing, too */
+#define FORGET_LAST 17       /* who has waited forgets it, or who did not have to */
+#define NO_BEGIN 18          /* who takes the event that the engine waits for does not tell its followers */
 
 #ifdef EPOLL
 #define OBSERVED true
@@ -59,9 +62,6 @@
 #define IN 1                 /* POLLIN */
 #define OUT 2                /* POLLOUT */
 #define ANYTHING 4
-#define NOBODY 0
-#define ON_DESCRIPTOR 1
-#define ON_CHANNEL 2
 #define PATIENCE 1           /* looks; in the code it is learned */
 #ifdef LAZY
 #define IS_LAZY true
@@ -75,9 +75,13 @@
 #define DATA_EACH DATA
 #endif
 #if defined(WRITER) && defined(LOOP)
-#define ROOM_EACH (ROOM / 2)
+#ifndef WRITES
+#define WRITES (ROOM / 2)
+#endif
+#define SENDS (ROOM - WRITES)
 #else
-#define ROOM_EACH ROOM
+#define WRITES ROOM
+#define SENDS ROOM
 #endif
 
 /* The device. */
@@ -93,7 +97,7 @@ byte fired;
 byte idle_looks;
 byte data, room;             /* arrived, and not yet taken by the application */
 byte raised = ANYTHING;      /* for whom: as rsk_sock_publish() leaves it */
-byte sleeper = NOBODY;
+bool asleep;
 byte waiters;
 byte news;
 byte wanted;
@@ -116,6 +120,7 @@ bool taking;                 /* by the thread that holds the state lock */
 
 #define THERE ((data > 0 -> IN : 0) | (room > 0 -> OUT : 0))
 #define MASK (closed -> IN | OUT : THERE) /* what a look finds */
+#define AWAITED (wanted & ~raised)
 #define READABLE (raised > 0 || events > 0 || nudges > 0)
 #define SILENT (BROKEN != TOO_LAZY && !raised && !armed && !fired)
 #if BROKEN == COUNT_EVENTS
@@ -216,19 +221,23 @@ inline quiesce(own)
 	news_for_others = THERE & wanted & ~(own);
 	if
 #if BROKEN != NO_SETTLING
-	:: news_for_others -> raise_descriptor(news_for_others)
+	:: news_for_others ->
+		raise_descriptor(news_for_others);
+		raised = raised & ~(own)
 #endif
-	:: else ->
-		if :: sleeper != ON_DESCRIPTOR -> lower() :: else fi
+	:: else -> lower()
 	fi;
 	if
 #if BROKEN == DRAIN_ASLEEP
 	:: true ->
 #else
-	:: sleeper == NOBODY ->
+	:: !asleep ->
 #endif
 		again = BROKEN != NO_LOOK;
-		drain(again)
+		drain(again);
+#if BROKEN != NO_BEGIN
+		tell_followers()
+#endif
 	:: else
 	fi
 }
@@ -248,7 +257,7 @@ inline rearm()
 {
 #if BROKEN != NO_REARM
 	if
-	:: OBSERVED || wanted ->
+	:: OBSERVED || AWAITED ->
 		arm(again);
 		do :: again -> progress(); arm(again) :: else -> break od
 	:: else
@@ -276,6 +285,7 @@ inline sock_poll(own, mask, lazily)
 {
 	progress();
 	mask = MASK & own;
+	wanted = wanted & ~mask;
 	again = lazily;
 	if :: !mask -> wanted = wanted | own; be_lazy(again) :: else fi;
 	if
@@ -312,50 +322,49 @@ inline sock_look(mask)
 }
 
 /* sleep_on_channel(): the event is taken without the lock */
-inline sleep_on_channel()
+inline sleep_on_channel(timed)
 {
-	sleeper = ON_CHANNEL;
+	asleep = true;
 	unlock();
 	if
 	:: atomic { events > 0 -> events-- };
 		lock();
-		sleeper = NOBODY;
+		asleep = false;
 		took_event()
 	:: atomic { nudges > 0 -> nudges-- };
 		lock();
-		sleeper = NOBODY
-	fi
-}
-
-/* sleep_on_descriptor() */
-inline sleep_on_descriptor()
-{
-	sleeper = ON_DESCRIPTOR;
-	unlock();
-	atomic { READABLE -> was_raised = raised > 0; again = events > 0 || nudges > 0 };
-	lock();
-	sleeper = NOBODY;
-	if :: was_raised -> lower() :: else fi;
-	if :: again -> drain(again) :: else fi
+		asleep = false
+	:: timed ->
+		lock();
+		asleep = false;
+		over = true
+	fi;
+#if BROKEN != NO_TELLING
+	if :: waiters > 1 -> tell_followers() :: else fi
+#endif
 }
 
 /* follow() */
-inline follow()
+inline follow(timed)
 {
 	seen = news;
 	unlock();
-	news != seen;
+	if
+	:: news != seen
+	:: timed -> over = true
+	fi;
 	lock()
 }
 
 /* rsk_sock_wait(); the state lock held */
-inline sock_wait(own, how)
+inline sock_wait(own, timed)
 {
 	progress();
 	if
 	:: MASK & own -> skip
 	:: else ->
 		waiters++;
+		over = false;
 		do
 		:: closed -> break
 		:: else ->
@@ -364,26 +373,17 @@ inline sock_wait(own, how)
 #if BROKEN != NO_SECOND_LOOK
 			progress();
 #endif
-			if :: MASK & own -> break :: else fi;
+			if :: (MASK & own) || over -> break :: else fi;
 			if
-			:: sleeper != NOBODY -> follow()
-			:: else ->
-				if
-				:: how == ON_CHANNEL && begun -> sleep_on_channel()
-				:: else -> sleep_on_descriptor()
-				fi;
-#if BROKEN != NO_TELLING
-				if :: waiters > 1 -> tell_followers() :: else fi
-#else
-				skip
-#endif
+			:: asleep || !begun -> follow(timed)
+			:: else -> sleep_on_channel(timed)
 			fi;
 			progress();
 			if :: MASK & own -> break :: else fi;
 			settle(0)
 		od;
 		waiters--;
-		if :: OBSERVED || wanted -> quiesce(0) :: else fi;
+		if :: OBSERVED || AWAITED -> quiesce(0) :: else fi;
 		rearm();
 		again = false;
 		settle(0);
@@ -468,7 +468,7 @@ active proctype device()
 #ifdef READER
 active proctype reader()
 {
-	bool again, was_raised;
+	bool again, over;
 	byte seen, got, handed;
 
 	do
@@ -476,8 +476,7 @@ active proctype reader()
 	:: else ->
 		await_turn(rx_turn);
 		lock();
-		sock_wait(IN, (READER == 2 -> ON_DESCRIPTOR : ON_CHANNEL));
-		wanted = wanted & ~IN;
+		sock_wait(IN, READER == 2);
 		if
 		:: data > 0 -> d_step { data--; got++ }
 		:: else -> got = DATA_EACH
@@ -491,22 +490,24 @@ active proctype reader()
 #ifdef WRITER
 active proctype writer()
 {
-	bool again, was_raised;
+	bool again, over;
 	byte seen, got, handed;
 
 	do
-	:: got == ROOM_EACH -> break
+	:: got == WRITES -> break
 	:: else ->
 		await_turn(tx_turn);
 		lock();
 #if BROKEN == FORGET_FIRST
 		wanted = wanted & ~OUT;
 #endif
-		sock_wait(OUT, (WRITER == 2 -> ON_DESCRIPTOR : ON_CHANNEL));
-		wanted = wanted & ~OUT; /* take_room() */
+		sock_wait(OUT, WRITER == 2);
+#if BROKEN == FORGET_LAST
+		wanted = wanted & ~OUT;
+#endif
 		if
 		:: room > 0 -> d_step { room--; got++ }
-		:: else -> got = ROOM_EACH
+		:: else -> got = WRITES
 		fi;
 		unlock();
 		give_turn(tx_turn)
@@ -523,14 +524,14 @@ active proctype loop()
 	do
 	:: closed -> break
 	:: else ->
-		last = got == ROOM_EACH;
+		last = got == SENDS;
 		take_turn(tx_turn, OUT, mine);
 		mask = 0;
 		if
 		:: mine ->
 			lock();
 			sock_poll(OUT, mask, IS_LAZY);
-			if :: mask -> wanted = wanted & ~OUT :: else fi; /* take_room() */
+			if :: mask -> wanted = wanted & ~OUT :: else fi; /* rsk_sock_answered() */
 			if :: room > 0 && !last -> d_step { room--; got++ } :: else fi;
 			unlock();
 			give_turn(tx_turn)
@@ -616,16 +617,18 @@ active proctype epoll()
 /* await_peer(), and look_for_peer() when the channel is readable: it takes no event. */
 active proctype engine()
 {
-	bool again;
+	bool again, over;
 
 	do
 	:: lock();
 		progress();
 		arm(again);
 		do :: again && !begun -> progress(); arm(again) :: else -> again = false; break od;
+		over = begun || closed;
+		if :: over -> tell_followers() :: else fi;
 		unlock();
 		if
-		:: begun || closed -> break
+		:: over -> break
 		:: else ->
 end:			events > 0 || nudges > 0     /* or another took it all */
 		fi
@@ -641,7 +644,7 @@ active proctype closer()
 	closed = true;
 #if BROKEN != NO_RAISE
 	raise_descriptor(ANYTHING);
-	if :: sleeper == ON_CHANNEL -> d_step { nudges++; edge() } :: else fi;
+	if :: asleep -> d_step { nudges++; edge() } :: else fi;
 #endif
 	tell_followers();
 	unlock()
