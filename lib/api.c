@@ -252,9 +252,7 @@ static int accept_sock(struct rsk_sock *sk, struct sockaddr *addr, socklen_t *ad
 	if (!ret)
 		ret = rsk_sock_publish(child, flags & SOCK_CLOEXEC);
 	if (ret < 0) {
-		rsk_lock(&sk->lock);
 		rsk_backlog_put_back(sk, child);
-		rsk_unlock(&sk->lock);
 		return ret;
 	}
 	put_addr(&peer, addr, addrlen);

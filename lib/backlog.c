@@ -190,8 +190,23 @@ struct rsk_sock *rsk_backlog_take(struct rsk_sock *listener)
 	return child;
 }
 
+static int run_drop(void *child)
+{
+	drop(child);
+	return 0;
+}
+
 void rsk_backlog_put_back(struct rsk_sock *listener, struct rsk_sock *child)
 {
-	prepend(&listener->cm.backlog.ready, child);
-	rsk_sock_wake(listener);
+	bool listening;
+
+	rsk_lock(&listener->lock);
+	listening = listener->state == RSK_LISTENING;
+	if (listening) {
+		prepend(&listener->cm.backlog.ready, child);
+		rsk_sock_wake(listener);
+	}
+	rsk_unlock(&listener->lock);
+	if (!listening)
+		rsk_progress_call(run_drop, child);
 }

@@ -43,7 +43,7 @@ void rsk_backlog_drop_all(struct rsk_sock *listener);
 
 /* The oldest established child, or NULL; the listener's reference is the caller's. State lock held. */
 struct rsk_sock *rsk_backlog_take(struct rsk_sock *listener);
-/* Puts it back, in front. State lock held. */
+/* Puts it back, in front; drops it if the listener was shut down meanwhile, whose queues nobody empties again. */
 void rsk_backlog_put_back(struct rsk_sock *listener, struct rsk_sock *child);
 
 #endif

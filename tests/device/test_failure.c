@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "peer.h"
@@ -532,6 +534,38 @@ START_TEST(accept_without_descriptors_leaves_the_connection_in_the_queue)
 }
 END_TEST
 
+static int to_shut_down = -1;
+
+/* Instead of libc's: the library makes a socket's descriptor with it. */
+int epoll_create1(int flags)
+{
+	int listening = to_shut_down;
+
+	if (listening < 0)
+		return (int)syscall(SYS_epoll_create1, flags);
+	to_shut_down = -1;
+	OK(rsk_shutdown(listening, SHUT_RDWR));
+	errno = EMFILE;
+	return -1;
+}
+
+/* It is in nobody's queue at that moment. */
+START_TEST(connection_that_no_descriptor_is_left_for_is_not_forgotten_by_a_shutdown)
+{
+	int listening = listener(), fd;
+	struct address there = local_address(listening);
+	char byte;
+
+	fd = connected_to(&there);
+	wait_for(listening, POLLIN);
+	to_shut_down = listening;
+	FAILS(rsk_accept(listening, NULL, NULL), EMFILE);
+	ck_assert_int_lt(to_shut_down, 0);
+	wait_for(fd, POLLIN);
+	FAILS(rsk_recv(fd, &byte, 1, 0), ECONNRESET);
+}
+END_TEST
+
 /* In the log from now on, until it says @what. */
 static void await_log(int log_fd, const char *what)
 {
@@ -620,6 +654,7 @@ int main(void)
 	tcase_add_test(tc, listener_short_of_lockable_memory_refuses);
 	tcase_add_test(tc, socket_without_descriptors_fails_and_works_later);
 	tcase_add_test(tc, accept_without_descriptors_leaves_the_connection_in_the_queue);
+	tcase_add_test(tc, connection_that_no_descriptor_is_left_for_is_not_forgotten_by_a_shutdown);
 	tcase_add_test(tc, client_waits_for_a_server_without_descriptors);
 	return run_suite(s);
 }
