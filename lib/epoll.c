@@ -617,6 +617,7 @@ int rsk_epoll_create1(int flags)
 	if (!ep)
 		return -1;
 	fd = ep->fd;
+	rsk_sock_disown(fd);
 	ret = rsk_slot_fill(fd, RSK_FD_EPOLL, ep, &ep->slot, released);
 	if (ret)
 		rsk_epoll_free(ep);

@@ -83,17 +83,14 @@ void rsk_ready_forget(void)
 
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec)
 {
-	struct epoll_event off = { 0 };
 	struct rsk_bell *bell = get_bell();
 	int fd, err;
 
 	if (!bell)
 		return -errno;
 	fd = epoll_create1(cloexec ? EPOLL_CLOEXEC : 0);
-	if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, bell->fd, &off)) {
+	if (fd < 0) {
 		err = errno;
-		if (fd >= 0)
-			close(fd);
 		put_bell(bell);
 		return -err;
 	}
@@ -101,13 +98,25 @@ int rsk_ready_open(struct rsk_ready *ready, bool cloexec)
 	return 0;
 }
 
+int rsk_ready_start(struct rsk_ready *ready)
+{
+	struct epoll_event off = { 0 };
+
+	return epoll_ctl(ready->fd, EPOLL_CTL_ADD, ready->bell->fd, &off) ? -errno : 0;
+}
+
+void rsk_ready_lose(struct rsk_ready *ready)
+{
+	if (ready->fd >= 0)
+		put_bell(ready->bell);
+	*ready = (struct rsk_ready){ .fd = -1 };
+}
+
 void rsk_ready_close(struct rsk_ready *ready)
 {
-	if (ready->fd < 0)
-		return;
-	close(ready->fd);
-	put_bell(ready->bell);
-	*ready = (struct rsk_ready){ .fd = -1 };
+	if (ready->fd >= 0)
+		close(ready->fd);
+	rsk_ready_lose(ready);
 }
 
 int rsk_ready_add(struct rsk_ready *ready, int fd)

@@ -24,9 +24,13 @@ struct rsk_ready {
 
 #define RSK_READY_ANYTHING (UINT32_C(1) << 31)
 
-/* Creates the descriptor. 0 or -errno. */
+/* Creates the descriptor, then what raises it: between them, its number may have to be taken from who had it. 0 or
+ * -errno. */
 int rsk_ready_open(struct rsk_ready *ready, bool cloexec);
+int rsk_ready_start(struct rsk_ready *ready);
 void rsk_ready_close(struct rsk_ready *ready);
+/* The descriptor was closed behind our back: its number is somebody else's. */
+void rsk_ready_lose(struct rsk_ready *ready);
 /* After fork: the eventfds are made anew. */
 void rsk_ready_forget(void);
 

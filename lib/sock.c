@@ -283,12 +283,31 @@ static void released(void *object)
 		rsk_progress_post(&sk->close_work);
 }
 
+void rsk_sock_disown(int fd)
+{
+	struct rsk_sock *lost = rsk_fd_get(fd);
+
+	if (!lost)
+		return;
+	rsk_lock(&lost->lock);
+	rsk_ready_lose(&lost->ready);
+	rsk_sock_dismiss(lost);
+	rsk_unlock(&lost->lock);
+	rsk_fd_put(lost);
+}
+
 int rsk_sock_publish(struct rsk_sock *sk, bool cloexec)
 {
-	int ret;
+	struct rsk_ready ready;
+	int ret = rsk_ready_open(&ready, cloexec);
+
+	if (ret)
+		return ret;
+	rsk_sock_disown(ready.fd);
 
 	rsk_lock(&sk->lock);
-	ret = rsk_ready_open(&sk->ready, cloexec);
+	sk->ready = ready;
+	ret = rsk_ready_start(&sk->ready);
 	if (!ret && sk->qp.channel) {
 		ret = rsk_ready_add(&sk->ready, sk->qp.channel->fd);
 		/* Nobody has looked yet: what came before raised no event. */

@@ -211,6 +211,9 @@ void rsk_sock_unref(struct rsk_sock *sk);
 /* Gives it a descriptor and publishes it. The descriptor takes the caller's reference; it is returned,
  * or -errno. */
 int rsk_sock_publish(struct rsk_sock *sk, bool cloexec);
+/* The kernel gave out this number anew: a socket that still counts as its owner was closed by close(2), and has
+ * neither a descriptor nor observers any more. Its connection is leaked, as nobody can close it. */
+void rsk_sock_disown(int fd);
 
 /* "10.0.0.2:7471", into @text. */
 const char *rsk_sock_name(const struct sockaddr_storage *addr, char text[static 64]);

@@ -3,14 +3,15 @@
  * Connections end as on TCP, each direction by itself; nothing that was sent is lost by closing;
  * and everything that was taken is given back.
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "epoll.h"
 #include "peer.h"
 #include "process.h"
 #include "stream.h"
@@ -452,6 +453,81 @@ START_TEST(socket_can_be_closed_at_every_stage)
 }
 END_TEST
 
+/* -- closed by close(2), as no socket should be ------------------------------------------------- */
+
+/* A pair, the first of whose numbers is that of @lost, a socket: the kernel gives out the lowest that is free. */
+static struct pair pair_in_place_of(int lost, int listening)
+{
+	struct pair p;
+	int above;
+
+	do
+		above = dup(STDIN_FILENO);
+	while (above < lost);
+	ck_assert_int_eq(close(above), 0);
+	ck_assert_int_eq(close(lost), 0);
+	p = pair_on(listening);
+	ck_assert_int_eq(p.a, lost);
+	return p;
+}
+
+static ssize_t receive_a_byte(int fd)
+{
+	char byte;
+
+	return rsk_recv(fd, &byte, 1, 0);
+}
+
+static bool rests(long fd)
+{
+	struct pollfd p = { .fd = (int)fd, .events = POLLIN };
+	char byte;
+
+	FAILS(rsk_recv((int)fd, &byte, 1, 0), EAGAIN);
+	return poll(&p, 1, 0) == 0;
+}
+
+START_TEST(lost_socket_leaves_the_next_owner_of_its_number_alone)
+{
+	int listening = listener();
+	struct pair lost = pair_on(listening), p;
+	struct call receiving;
+
+	/* Of what this call leaves, the descriptor tells who was told that there is nothing. */
+	ck_assert_int_eq(ready_now(lost.a, POLLIN), 0);
+	call_blocks(&receiving, receive_a_byte, lost.a);
+	p = pair_in_place_of(lost.a, listening);
+	set_nonblocking(p.a, true);
+	wait_until(rests, p.a, "rest of descriptor");
+	say(lost.b, "xx");
+	call_returns(&receiving);
+	ck_assert_int_eq(receiving.ret, 1);
+	wait_until(rests, p.a, "rest of descriptor");
+	say(p.b, "x");
+	wait_readable_in_kernel(p.a);
+	take(p.a, 1);
+}
+END_TEST
+
+START_TEST(lost_socket_leaves_its_place_in_a_set_to_the_next_owner)
+{
+	int listening = listener(), ep;
+	struct pair lost = pair_on(listening), p;
+
+	ep = instance_with(lost.a, EPOLLIN);
+	p = pair_in_place_of(lost.a, listening);
+	add(ep, p.a, EPOLLIN);
+	say(lost.b, "x");
+	silent(ep);
+	say(p.b, "x");
+	ck_assert_uint_eq(reported(ep, p.a), EPOLLIN);
+	take(p.a, 1);
+	silent(ep);
+	/* Nobody has told the peer of the lost one. */
+	ck_assert_int_eq(ready_now(lost.b, POLLIN), 0);
+}
+END_TEST
+
 /* -- what connections cost --------------------------------------------------------------------- */
 
 #define MANY 200
@@ -588,6 +664,10 @@ int main(void)
 		tcase_add_test(tc, exit_in_a_handler_does_not_wait_for_the_call_it_interrupted);
 	tcase_add_test(tc, exit_in_a_callback_closes_what_is_open);
 	tcase_add_loop_test(tc, socket_can_be_closed_at_every_stage, 0, COUNT(stages));
+
+	tc = group(s, "closed by close(2)", 100);
+	tcase_add_test(tc, lost_socket_leaves_the_next_owner_of_its_number_alone);
+	tcase_add_test(tc, lost_socket_leaves_its_place_in_a_set_to_the_next_owner);
 
 	tc = group(s, "what connections cost", 300);
 	tcase_add_test(tc, two_hundred_connections_at_once);
