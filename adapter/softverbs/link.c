@@ -243,6 +243,8 @@ void soft_link_accept(struct soft_io *io, uint32_t events)
 	pid_t pid;
 
 	(void)events;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+		soft_io_rest(io);
 	if (fd >= 0 && !(is_allowed(fd, &pid) && adopt(fd, pid)))
 		close(fd);
 }

@@ -16,6 +16,8 @@
 
 #include "link.h"
 
+#define REST_NS (100 * SOFT_MS)
+
 static pthread_mutex_t device = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t acked = PTHREAD_COND_INITIALIZER;
 
@@ -152,15 +154,32 @@ int soft_io_start(struct soft_io *io)
 	return epoll_ctl(node.poll_fd, EPOLL_CTL_ADD, io->fd, &event) ? -errno : 0;
 }
 
-void soft_io_want_write(struct soft_io *io, bool want)
+static void wait_for(struct soft_io *io, uint32_t events)
 {
-	struct epoll_event event = { .events = EPOLLIN | (want ? EPOLLOUT : 0), .data.ptr = io };
+	struct epoll_event event = { .events = events, .data.ptr = io };
 
 	epoll_ctl(node.poll_fd, EPOLL_CTL_MOD, io->fd, &event);
 }
 
+void soft_io_want_write(struct soft_io *io, bool want)
+{
+	wait_for(io, EPOLLIN | (want ? EPOLLOUT : 0));
+}
+
+static void has_rested(struct soft_timer *timer)
+{
+	wait_for((struct soft_io *)((char *)timer - offsetof(struct soft_io, rest)), EPOLLIN);
+}
+
+void soft_io_rest(struct soft_io *io)
+{
+	wait_for(io, 0);
+	soft_timer_start(&io->rest, REST_NS, has_rested);
+}
+
 void soft_io_end(struct soft_io *io)
 {
+	soft_timer_stop(&io->rest);
 	epoll_ctl(node.poll_fd, EPOLL_CTL_DEL, io->fd, NULL);
 	close(io->fd);
 	io->fd = -1;

@@ -39,27 +39,30 @@ enum { SOFT_NODES = 4096 };
 /* Has the process this capability (linux/capability.h)? Needs no lock. */
 bool soft_node_may(int capability);
 
-/* The first member of something malloc()ed that owns a descriptor. */
-struct soft_io {
-	int fd;
-	bool ended;
-	void (*fn)(struct soft_io *, uint32_t events);
-	struct soft_io *next;
-};
-
-/* Calls io->fn, on the engine thread, whenever io->fd is readable or broken. 0 or -errno. */
-int soft_io_start(struct soft_io *io);
-/* Also when it is writable. */
-void soft_io_want_write(struct soft_io *io, bool want);
-/* Closes the descriptor; the engine frees the memory, as it may just be on its way to fn. */
-void soft_io_end(struct soft_io *io);
-
 /* Embedded; zeroed memory is an idle one. */
 struct soft_timer {
 	void (*fn)(struct soft_timer *);
 	uint64_t at;
 	struct soft_timer *next, **slot;
 };
+
+/* The first member of something calloc()ed that owns a descriptor. */
+struct soft_io {
+	int fd;
+	bool ended;
+	void (*fn)(struct soft_io *, uint32_t events);
+	struct soft_io *next;
+	struct soft_timer rest;
+};
+
+/* Calls io->fn, on the engine thread, whenever io->fd is readable or broken. 0 or -errno. */
+int soft_io_start(struct soft_io *io);
+/* Also when it is writable. */
+void soft_io_want_write(struct soft_io *io, bool want);
+/* Leaves it alone for a while: it is readable, but what reading takes is not there, and nobody says when it is. */
+void soft_io_rest(struct soft_io *io);
+/* Closes the descriptor; the engine frees the memory, as it may just be on its way to fn. */
+void soft_io_end(struct soft_io *io);
 
 void soft_timer_start(struct soft_timer *timer, uint64_t ns, void (*fn)(struct soft_timer *));
 void soft_timer_stop(struct soft_timer *timer);

@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -84,6 +85,25 @@ long pinned_kib(void)
 	fclose(f);
 	ck_assert_int_ge(kib, 0);
 	return kib;
+}
+
+static struct rlimit all_files;
+
+void use_up_descriptors(void)
+{
+	int lowest_free = dup(STDIN_FILENO);
+	struct rlimit none;
+
+	ck_assert_int_ge(lowest_free, 0);
+	ck_assert_int_eq(close(lowest_free), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all_files), 0);
+	none = (struct rlimit){ lowest_free, all_files.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+void give_descriptors_back(void)
+{
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all_files), 0);
 }
 
 void drop_capability(int capability)

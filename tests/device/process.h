@@ -12,6 +12,10 @@ long sleeps_of_other_threads(void);
 long resident_kib(void);
 long pinned_kib(void);
 
+/* From now on no descriptor can be had, without a low limit getting into poll(2)'s way. */
+void use_up_descriptors(void);
+void give_descriptors_back(void);
+
 /* Gives up a capability (CAP_*) for good, if the process has it. */
 void drop_capability(int capability);
 

@@ -484,26 +484,6 @@ START_TEST(listener_short_of_lockable_memory_refuses)
 }
 END_TEST
 
-static struct rlimit all_files;
-
-/* From now on no descriptor can be had, without a low limit getting into poll(2)'s way. */
-static void use_up_descriptors(void)
-{
-	int lowest_free = dup(STDIN_FILENO);
-	struct rlimit none;
-
-	ck_assert_int_ge(lowest_free, 0);
-	ck_assert_int_eq(close(lowest_free), 0);
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all_files), 0);
-	none = (struct rlimit){ lowest_free, all_files.rlim_max };
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-}
-
-static void give_descriptors_back(void)
-{
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all_files), 0);
-}
-
 START_TEST(socket_without_descriptors_fails_and_works_later)
 {
 	use_up_descriptors();

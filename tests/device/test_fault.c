@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "faults.h"
+#include "peer.h"
 #include "process.h"
 #include "sockets.h"
 #include "stream.h"
@@ -279,6 +282,86 @@ START_TEST(lost_request_times_out)
 }
 END_TEST
 
+static atomic_uint refusals;
+
+/* Instead of libc's: the device takes links with it. */
+int accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
+{
+	int ret = (int)syscall(SYS_accept4, fd, addr, addrlen, flags);
+
+	if (ret < 0 && errno == EMFILE)
+		refusals++;
+	return ret;
+}
+
+static bool refused(long times)
+{
+	return refusals >= times;
+}
+
+static void connect_and_receive(struct peer *me)
+{
+	char byte;
+
+	ck_assert_int_eq(rsk_recv(peer_connect(me, NO_OPTIONS), &byte, 1, 0), 1);
+}
+
+/* A link from another process cannot be taken: it is tried again, but not all the time. */
+START_TEST(device_rests_while_it_has_no_descriptors)
+{
+	int listening, fd;
+	struct address here;
+	struct peer p;
+	uint64_t start;
+	unsigned before;
+
+	peer_start(&p, connect_and_receive);
+	listening = listener();
+	here = local_address(listening);
+	use_up_descriptors();
+	peer_say(&p, &here, sizeof(here));
+	wait_until(refused, 1, "links that cannot be taken");
+	start = now_ms();
+	before = refusals;
+	wait_until(refused, before + 2, "further attempts");
+	poll(NULL, 0, QUIET_MS);
+	ck_assert_uint_le(refusals - before, 1 + (now_ms() - start) / 10);
+	give_descriptors_back();
+	fd = accept_from(listening);
+	ck_assert_int_eq(rsk_send(fd, "x", 1, 0), 1);
+	peer_finish(&p);
+}
+END_TEST
+
+static void connect_in_vain(struct peer *me)
+{
+	struct address there;
+
+	peer_listen(me, &there, sizeof(there));
+	ck_assert_int_eq(rsk_connect(socket_with(AF_INET, NO_OPTIONS), &there.any, there.len), -1);
+}
+
+START_TEST(listener_may_go_while_the_device_rests)
+{
+	struct address here;
+	struct peer p;
+	int listening;
+
+	peer_start(&p, connect_in_vain);
+	listening = listener();
+	here = local_address(listening);
+	use_up_descriptors();
+	peer_say(&p, &here, sizeof(here));
+	wait_until(refused, 1, "links that cannot be taken");
+	OK(rsk_close(listening));
+	give_descriptors_back();
+	pair_close(pair_connected());
+	poll(NULL, 0, 2 * QUIET_MS); /* until it would have rested */
+	pair_close(pair_connected());
+	peer_finish(&p);
+}
+END_TEST
+
 START_TEST(script_with_an_error_is_refused)
 {
 	static const char *const wrong[] = {
@@ -314,6 +397,8 @@ int main(void)
 	tcase_add_test(tc, missing_receives_are_waited_for);
 	tcase_add_test(tc, refused_connection_says_so);
 	tcase_add_test(tc, lost_request_times_out);
+	tcase_add_test(tc, device_rests_while_it_has_no_descriptors);
+	tcase_add_test(tc, listener_may_go_while_the_device_rests);
 	tcase_add_test(tc, script_with_an_error_is_refused);
 	return run_suite(s);
 }
