@@ -7,6 +7,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "faults.h"
 #include "peer.h"
@@ -409,6 +412,34 @@ START_TEST(killed_peer_is_a_dead_node)
 }
 END_TEST
 
+static bool descriptors_get_lost;
+
+/* Instead of libc's. A process that can have no more of them is told of no descriptor that was sent to it. */
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	if (descriptors_get_lost)
+		msg->msg_controllen = 0;
+	return syscall(SYS_recvmsg, fd, msg, flags);
+}
+
+/* Software verbs send the way between two ends as a descriptor. */
+START_TEST(lost_descriptor_is_a_peer_that_is_not_there)
+{
+	struct link l;
+
+	if (!can_fail())
+		return;
+	descriptors_get_lost = true;
+	l = linked(&usual_terms);
+	descriptors_get_lost = false;
+	/* On iWARP whoever accepted may not speak first. */
+	ck_assert_int_eq(post_send(&l.a, a_send, 0, 8), 0);
+	expect_status(l.a.sends, IBV_WC_RETRY_EXC_ERR);
+	check_failed(&l.a, 0);
+	link_end(&l);
+}
+END_TEST
+
 /* -- completion events ------------------------------------------------------------------------- */
 
 static void take_event(struct end *end, struct ibv_cq *expected)
@@ -632,6 +663,65 @@ START_TEST(states_follow_in_order)
 }
 END_TEST
 
+/* Back to where it was before it met the other; what takes it to @state. */
+static struct ibv_qp_attr begun_anew(struct end *end, enum ibv_qp_state state)
+{
+	struct ibv_qp_init_attr init;
+	struct ibv_qp_attr attr;
+	int mask = IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
+		   IBV_QP_MIN_RNR_TIMER | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS;
+
+	ck_assert_int_eq(ibv_query_qp(end->id->qp, &attr, mask, &init), 0);
+	attr.qp_state = IBV_QPS_RESET;
+	ck_assert_int_eq(ibv_modify_qp(end->id->qp, &attr, IBV_QP_STATE), 0);
+	attr.qp_state = IBV_QPS_INIT;
+	ck_assert_int_eq(ibv_modify_qp(end->id->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT |
+				       IBV_QP_ACCESS_FLAGS), 0);
+	attr.qp_state = state;
+	return attr;
+}
+
+/* Software verbs need one for the way between two ends. */
+START_TEST(want_of_descriptors_is_no_wrong_step)
+{
+	int mask = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
+		   IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
+	struct ibv_qp_attr attr;
+	struct end *first;           /* which makes the way to the other */
+	struct link l;
+
+	if (!can_fail())
+		return;
+	l = linked(&usual_terms);
+	first = l.a.id->qp->qp_num < l.b.id->qp->qp_num ? &l.a : &l.b;
+	attr = begun_anew(first, IBV_QPS_RTR);
+	use_up_descriptors();
+	ck_assert_int_eq(ibv_modify_qp(first->id->qp, &attr, mask), EMFILE);
+	give_descriptors_back();
+	ck_assert_int_eq(state_of(first), IBV_QPS_INIT);
+	ck_assert_int_eq(ibv_modify_qp(first->id->qp, &attr, mask), 0);
+	ck_assert_int_eq(state_of(first), IBV_QPS_RTR);
+	link_end(&l);
+}
+END_TEST
+
+/* As softverbs(7) says. */
+START_TEST(state_that_the_device_lacks_is_refused)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_SQD };
+	struct link l;
+
+	if (!can_fail())
+		return;
+	l = linked(&usual_terms);
+	ck_assert_int_eq(ibv_modify_qp(l.a.id->qp, &attr, IBV_QP_STATE), EINVAL);
+	ck_assert_int_eq(state_of(&l.a), IBV_QPS_RTS);
+	post_recv(&l.b, 0, 0, 8);
+	take_message(&l);
+	link_end(&l);
+}
+END_TEST
+
 START_TEST(memory_that_is_not_there_cannot_be_registered)
 {
 	struct link l = linked(&usual_terms);
@@ -712,6 +802,7 @@ int main(void)
 	tcase_add_test(tc, error_state_flushes_the_receives);
 	tcase_add_test(tc, send_in_the_error_state_is_flushed);
 	tcase_add_test(tc, killed_peer_is_a_dead_node);
+	tcase_add_test(tc, lost_descriptor_is_a_peer_that_is_not_there);
 
 	tc = group(s, "completion events", 120);
 	tcase_add_test(tc, arming_is_for_the_next_completion_only);
@@ -728,6 +819,8 @@ int main(void)
 	tcase_add_test(tc, objects_in_use_cannot_be_destroyed);
 	tcase_add_test(tc, connections_in_a_row_leave_nothing);
 	tcase_add_test(tc, states_follow_in_order);
+	tcase_add_test(tc, want_of_descriptors_is_no_wrong_step);
+	tcase_add_test(tc, state_that_the_device_lacks_is_refused);
 	tcase_add_test(tc, memory_that_is_not_there_cannot_be_registered);
 
 	tc = group(s, "datagrams", 120);
