@@ -76,8 +76,8 @@ static void start_process(void)
 /* As the kernel does for TCP: what was accepted is delivered even when the program ends. */
 __attribute__((destructor)) static void at_exit(void)
 {
-	rsk_sock_close_all();
-	rsk_device_each(rsk_pool_trim);
+	if (rsk_sock_close_all())
+		rsk_device_each(rsk_pool_trim);
 }
 
 const char *rsk_version(void)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -16,12 +17,11 @@ _Static_assert(sizeof(ev_io) <= sizeof(((struct rsk_io *)0)->storage), "room for
 
 static struct {
 	pthread_mutex_t lock;        /* guards running and the work list */
-	bool running;
+	atomic_bool running;
 	struct rsk_work *first, **last;
 	struct ev_loop *loop;
 	int bell;                    /* eventfd: work was posted */
 	ev_io bell_io;
-	pthread_t thread;
 } engine = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static _Thread_local bool is_engine;
@@ -29,6 +29,11 @@ static _Thread_local bool is_engine;
 bool rsk_progress_is_engine(void)
 {
 	return is_engine;
+}
+
+bool rsk_progress_runs(void)
+{
+	return engine.running;
 }
 
 static struct rsk_work *next_work(void)
@@ -67,16 +72,19 @@ static void *run_engine(void *arg)
 	return NULL;
 }
 
-/* Signals are the application's: its handlers never run on the engine thread. */
-static int start_thread(void)
+/* Signals are the application's: its handlers never run on a thread of ours. */
+int rsk_thread_start(void *(*run)(void *))
 {
 	sigset_t all, old;
+	pthread_t thread;
 	int ret;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&engine.thread, NULL, run_engine, NULL);
+	ret = pthread_create(&thread, NULL, run, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!ret)
+		pthread_detach(thread);
 	return -ret;
 }
 
@@ -105,7 +113,7 @@ int rsk_progress_start(void)
 		engine.last = &engine.first;
 		ret = make_loop();
 		if (!ret) {
-			ret = start_thread();
+			ret = rsk_thread_start(run_engine);
 			engine.running = !ret;
 			if (ret) {
 				ev_loop_destroy(engine.loop);

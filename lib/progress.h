@@ -32,7 +32,11 @@ struct rsk_work {
 int rsk_progress_start(void);
 /* In a forked child: there is no engine yet. */
 void rsk_progress_forget(void);
+bool rsk_progress_runs(void);
 bool rsk_progress_is_engine(void);
+
+/* A thread of its own, for what may hang when the process exits. 0 or -errno. */
+int rsk_thread_start(void *(*run)(void *));
 
 /* Runs @work->fn on the engine thread, soon. Any thread; posting queued work again does nothing and
  * returns false. */

@@ -18,6 +18,7 @@
 
 enum {
 	LINGER_MAX = 1000000,        /* s; in ms it is a number, too */
+	LOCK_NS = 1000000000,        /* nobody holds a state lock so long and gives it up */
 };
 
 /* Closed sockets that the engine still has to finish. */
@@ -362,15 +363,37 @@ void rsk_sock_linger(struct rsk_sock *sk)
 	pthread_mutex_unlock(&closing_lock);
 }
 
+/*
+ * exit(3) may come from a signal's handler: then the call that it interrupted never ends, and nobody gives up the
+ * locks that it holds, of ours or of the libraries below. So another thread closes the sockets, which may get stuck,
+ * and the caller only waits for it.
+ */
+static bool closing_all, passed_over;
+
 static void close_one(struct rsk_sock *sk)
 {
+	if (rsk_lock_until(&sk->lock, rsk_now() + LOCK_NS)) {
+		passed_over = true;
+		return;
+	}
+	rsk_unlock(&sk->lock);
 	rsk_sock_close(sk);
 }
 
-/* A call of our own that waits never ends: exit(3) comes from a signal's handler. closing_lock held. */
+static void *close_each(void *arg)
+{
+	rsk_fd_each(close_one);
+	pthread_mutex_lock(&closing_lock);
+	closing_all = false;
+	pthread_cond_broadcast(&closing_cond);
+	pthread_mutex_unlock(&closing_lock);
+	return arg;
+}
+
+/* A call of our own that waits is one that was interrupted, too. closing_lock held. */
 static bool some_are_closing(void)
 {
-	return closing || (inside && !rsk_sock_waiting);
+	return closing_all || closing || (inside && !rsk_sock_waiting);
 }
 
 static void only_wake(struct rsk_timer *timer)
@@ -395,21 +418,32 @@ static void close_on_this_thread(unsigned seconds)
 	rsk_timer_stop(&limit);
 }
 
-void rsk_sock_close_all(void)
+bool rsk_sock_close_all(void)
 {
 	unsigned limit = (unsigned)rsk_knob_value(RSK_KNOB_CLOSE_TIMEOUT) + 1;
-	int64_t until;
+	int64_t until = rsk_now() + limit * INT64_C(1000000000);
+	bool done;
 
-	rsk_fd_each(close_one);
+	if (!rsk_progress_runs())
+		return true;         /* there never was a socket */
 	if (rsk_progress_is_engine()) {
+		rsk_fd_each(close_one);
 		close_on_this_thread(limit);
-		return;
+		return true;
 	}
-	until = rsk_now() + limit * INT64_C(1000000000);
-	pthread_mutex_lock(&closing_lock);
+	closing_all = true;
+	if (rsk_thread_start(close_each))
+		close_each(NULL);
+	while (pthread_mutex_trylock(&closing_lock)) {
+		if (rsk_now() > until)
+			return false;
+		poll(NULL, 0, 1);
+	}
 	while (some_are_closing() && await_closing(until))
 		;
+	done = !some_are_closing() && !passed_over;
 	pthread_mutex_unlock(&closing_lock);
+	return done;
 }
 
 void rsk_sock_forget_all(void)

@@ -329,8 +329,9 @@ bool rsk_sock_close(struct rsk_sock *sk);
 /* Waits, if SO_LINGER asks for it, until a closed socket's data has arrived. Under no lock, and with a
  * reference. */
 void rsk_sock_linger(struct rsk_sock *sk);
-/* Closes all sockets and waits, within their limits, until what they sent has gone out. */
-void rsk_sock_close_all(void);
+/* Closes all sockets and waits, within their limits, until what they sent has gone out. False: not all of it has, and
+ * a lock of anything may be held for ever. */
+bool rsk_sock_close_all(void);
 void rsk_sock_forget_all(void);
 
 #endif

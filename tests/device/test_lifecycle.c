@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "epoll.h"
+#include "faults.h"
 #include "peer.h"
 #include "process.h"
 #include "stream.h"
@@ -356,6 +358,94 @@ START_TEST(exit_in_a_handler_does_not_wait_for_the_call_it_interrupted)
 }
 END_TEST
 
+static enum place { NOWHERE, IN_EPOLL_CTL, IN_SENDMSG } interrupted;
+
+static void interrupt_in(enum place here)
+{
+	if (interrupted != here)
+		return;
+	interrupted = NOWHERE;
+	raise(SIGUSR1);
+}
+
+/* Instead of libc's: with it a call changes its descriptor, and holds the socket's lock meanwhile. */
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	interrupt_in(IN_EPOLL_CTL);
+	return (int)syscall(SYS_epoll_ctl, epfd, op, fd, event);
+}
+
+/* With it software verbs wake the peer, and hold their own lock. */
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	interrupt_in(IN_SENDMSG);
+	return syscall(SYS_sendmsg, fd, msg, flags);
+}
+
+static void speak_and_exit_under_a_lock(struct peer *me)
+{
+	int locked, fd, listening;
+	char byte;
+
+	ck_assert_int_eq(setenv("RSK_CLOSE_TIMEOUT", "3600", 1), 0);
+	signal(SIGUSR1, exit_at_once);
+	locked = peer_connect(me, NO_OPTIONS);
+	fd = peer_connect(me, NO_OPTIONS);
+	listening = listener();
+	stream_send(fd, &few);
+	set_nonblocking(locked, true);
+	interrupted = IN_EPOLL_CTL;
+	rsk_recv(locked, &byte, 1, 0);
+	ck_abort_msg("%d: not interrupted", listening);
+}
+
+/* POSIX does not allow it, and programs do it. */
+START_TEST(exit_in_a_handler_closes_all_but_the_socket_that_is_locked)
+{
+	struct peer p;
+	int fd;
+
+	peer_start(&p, speak_and_exit_under_a_lock);
+	peer_accept(&p, NO_OPTIONS);
+	fd = peer_accept(&p, NO_OPTIONS);
+	stream_take(fd, &few);
+	check_end_of_file(fd);
+	peer_finish(&p);
+}
+END_TEST
+
+static void exit_under_the_lock_of_the_device(struct peer *me)
+{
+	int fd;
+
+	ck_assert_int_eq(setenv("RSK_CLOSE_TIMEOUT", "1", 1), 0);
+	signal(SIGUSR1, exit_at_once);
+	peer_connect(me, NO_OPTIONS);
+	fd = peer_connect(me, NO_OPTIONS);
+	peer_connect(me, NO_OPTIONS);
+	peer_await(me);
+	interrupted = IN_SENDMSG;
+	for (;;)
+		rsk_send(fd, "x", 1, 0);
+}
+
+START_TEST(exit_in_a_handler_ends_though_the_device_is_locked)
+{
+	struct peer p;
+	int fd[3];
+
+	if (!can_fail())
+		return;
+	peer_start(&p, exit_under_the_lock_of_the_device);
+	for (size_t i = 0; i < COUNT(fd); i++)
+		fd[i] = peer_accept(&p, NO_OPTIONS);
+	peer_signal(&p);
+	peer_finish(&p);
+	for (size_t i = 0; i < COUNT(fd); i++)
+		ck_assert_int_eq(wait_for(fd[i], 0) & POLLHUP, POLLHUP);
+}
+END_TEST
+
 static void exit_from_a_callback(int fd, uint32_t events, void *arg)
 {
 	(void)fd, (void)events, (void)arg;
@@ -660,8 +750,11 @@ int main(void)
 	tcase_add_test(tc, exit_waits_for_a_slow_reader);
 	/* A race is not always lost at once. */
 	tcase_add_loop_test(tc, exit_loses_nothing_though_other_threads_receive, 0, 5);
-	if (!HANDLERS_MUST_BE_SAFE)
+	if (!HANDLERS_MUST_BE_SAFE) {
 		tcase_add_test(tc, exit_in_a_handler_does_not_wait_for_the_call_it_interrupted);
+		tcase_add_test(tc, exit_in_a_handler_closes_all_but_the_socket_that_is_locked);
+		tcase_add_test(tc, exit_in_a_handler_ends_though_the_device_is_locked);
+	}
 	tcase_add_test(tc, exit_in_a_callback_closes_what_is_open);
 	tcase_add_loop_test(tc, socket_can_be_closed_at_every_stage, 0, COUNT(stages));
 
