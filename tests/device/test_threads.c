@@ -228,6 +228,10 @@ START_TEST(sender_and_receiver_leave_room_to_who_waits_on_the_descriptor)
 	}
 	wait_readable_in_kernel(p.a);
 	ck_assert_int_eq(rsk_send(p.a, "b", 1, MSG_DONTWAIT), 1);
+	if (!_i) {
+		say(p.b, "x");
+		call_returns(&receiving);
+	}
 }
 END_TEST
 
