@@ -578,18 +578,7 @@ int rsk_qp_arm(struct rsk_qp *qp, enum rsk_cq which)
 	return 1;
 }
 
-void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which)
-{
-	qp->unacked[which]++;
-	/* Of several CQEs there may have been one event: Soft-RoCE joins two that are raised shortly after each
-	 * other. If there is another, it is found as one too many: see rsk_qp_drain(). */
-	qp->fired[which] = false;
-	/* The CQ may have been armed since the completion was polled, but before the device had raised
-	 * this event for it: then that arming was the same as the one before, and is spent as well. */
-	qp->armed[which] = false;
-}
-
-static int read_event(struct rsk_qp *qp)
+static inline int read_event(struct rsk_qp *qp)
 {
 	struct ibv_cq *cq;
 	void *which;
@@ -599,20 +588,25 @@ static int read_event(struct rsk_qp *qp)
 	return (int)(uintptr_t)which;
 }
 
-int rsk_qp_sleep(struct rsk_qp *qp, int ms)
+static __attribute__((noinline)) int sleep_by_poll(struct rsk_qp *qp, int ms)
 {
 	struct pollfd channel = { .fd = qp->channel->fd, .events = POLLIN };
-	int ret = -EAGAIN;
+	int ret = poll(&channel, 1, ms);
 
-	/* One system call; but the channel may have been switched to non-blocking just then. */
-	if (ms < 0)
-		ret = read_event(qp);
-	if (ret != -EAGAIN)
-		return ret;
-	ret = poll(&channel, 1, ms);
 	if (ret <= 0)
 		return ret ? -errno : -EAGAIN;
 	return read_event(qp);
+}
+
+int rsk_qp_sleep(struct rsk_qp *qp, int ms)
+{
+	int ret;
+
+	if (ms >= 0)
+		return sleep_by_poll(qp, ms);
+	ret = read_event(qp);
+	/* Unless the channel was switched to non-blocking just then, that was the one system call. */
+	return ret == -EAGAIN ? sleep_by_poll(qp, -1) : ret;
 }
 
 static bool take_event(struct rsk_qp *qp)

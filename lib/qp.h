@@ -231,7 +231,16 @@ int rsk_qp_set_channel_blocking(struct rsk_qp *qp, bool blocking);
  * time, if rsk_qp_may_begin(). Then rsk_qp_took_event(), with the state lock. Returns the CQ, or -EINTR (a
  * signal), -EAGAIN (the time has passed), or another -errno. */
 int rsk_qp_sleep(struct rsk_qp *qp, int ms);
-void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which);
+static inline void rsk_qp_took_event(struct rsk_qp *qp, enum rsk_cq which)
+{
+	qp->unacked[which]++;
+	/* Of several CQEs there may have been one event: Soft-RoCE joins two that are raised shortly after each
+	 * other. If there is another, it is found as one too many: see rsk_qp_drain(). */
+	qp->fired[which] = false;
+	/* The CQ may have been armed since the completion was polled, but before the device had raised
+	 * this event for it: then that arming was the same as the one before, and is spent as well. */
+	qp->armed[which] = false;
+}
 
 /* Wakes a thread inside it: a write of no bytes, which the peer's software never sees,
  * completes. State lock held. */

@@ -278,9 +278,9 @@ int64_t rsk_spin_ns(void);
 /* Is this thread inside a call that waits? Near at hand, for every such call says so. */
 extern _Thread_local bool rsk_sock_waiting __attribute__((tls_model("initial-exec")));
 
-/* Sleeps until @look says yes, which takes in completions first. @tx: room to send matters, too. The
- * state lock is held on entry and exit, and when @look is called. Returns 0, -EAGAIN (the deadline
- * passed), -EINTR, or -ECONNABORTED (closed meanwhile). */
+/* Sleeps until @look says yes, which takes in completions first; the caller has just looked. @tx: room to
+ * send matters, too. The state lock is held on entry and exit, and when @look is called. Returns 0,
+ * -EAGAIN (the deadline passed), -EINTR, or -ECONNABORTED (closed meanwhile). */
 int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline);
 
 /* A call was turned away as another had the turn: now it has not, and there may be something left. */
@@ -292,14 +292,14 @@ static inline bool rsk_sock_nonblocking(struct rsk_sock *sk, int flags)
 	return flags & MSG_DONTWAIT || atomic_load(&sk->nonblock);
 }
 
+void rsk_sock_answer(struct rsk_sock *sk, short what, int flags);
+
 /* A call got what it asked for. One that does not wait counts as the same that was told before that it is not
  * there: nobody has to be told any more. One that waits answers nobody else. State lock held. */
 static inline void rsk_sock_answered(struct rsk_sock *sk, short what, int flags)
 {
-	if (!(sk->wanted & what) || !rsk_sock_nonblocking(sk, flags))
-		return;
-	sk->wanted &= ~what;
-	sk->reminders = 0;
+	if (sk->wanted & what)
+		rsk_sock_answer(sk, what, flags);
 }
 
 /* Sleeps until the turn is free; as rsk_sock_wait(). *deadline is set, for the rest of the call. */

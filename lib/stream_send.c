@@ -116,6 +116,7 @@ static bool must_signal(struct rsk_tx *tx)
 static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum purpose purpose,
 						       uint32_t want, int flags, int64_t *deadline)
 {
+	bool (*look)(struct rsk_sock *) = purpose == MESSAGE ? can_send : can_write;
 	bool nonblock = rsk_sock_nonblocking(sk, flags), looked = false;
 	uint32_t room;
 	int ret;
@@ -142,7 +143,7 @@ static __attribute__((noinline)) int64_t wait_for_room(struct rsk_sock *sk, enum
 			rsk_keepalive_sent(sk);
 		if (!*deadline)
 			*deadline = rsk_deadline(&sk->options.sndtimeo);
-		ret = rsk_sock_wait(sk, purpose == MESSAGE ? can_send : can_write, true, *deadline);
+		ret = look(sk) ? 0 : rsk_sock_wait(sk, look, true, *deadline);
 		if (ret)
 			break;
 	}

@@ -104,9 +104,9 @@ static short awaited(const struct rsk_sock *sk)
 }
 
 /* Do send completions matter to somebody who is not inside a call? */
-static bool awaits_room(struct rsk_sock *sk)
+static inline bool awaits_room(struct rsk_sock *sk)
 {
-	if (!has_qp(sk))
+	if (!(sk->observers || sk->wanted) || !has_qp(sk))
 		return false;
 	if (awaited(sk) & POLLOUT)
 		return true;
@@ -213,6 +213,14 @@ short rsk_sock_poll(struct rsk_sock *sk, short events, enum rsk_look look)
 	return mask;
 }
 
+void rsk_sock_answer(struct rsk_sock *sk, short what, int flags)
+{
+	if (!rsk_sock_nonblocking(sk, flags))
+		return;
+	sk->wanted &= ~what;
+	sk->reminders = 0;
+}
+
 /* Observers */
 
 void rsk_sock_observe(struct rsk_sock *sk, struct rsk_observer *observer)
@@ -263,7 +271,7 @@ void rsk_sock_tell(struct rsk_sock *sk, bool all)
 
 /* The CQ stays armed for observers, and for those who wait on the descriptor, whoever took the event that spent
  * the last arming. */
-static inline void rearm(struct rsk_sock *sk)
+static void rearm(struct rsk_sock *sk)
 {
 	while ((sk->observers || awaited(sk)) && rsk_sock_arm(sk, awaits_room(sk)))
 		rsk_stream_progress(sk);
@@ -396,9 +404,9 @@ static int follow(struct rsk_sock *sk, int64_t deadline)
 }
 
 /* Not on the descriptor: it may be readable, for others who have not looked yet. */
-static int sleep_on_channel(struct rsk_sock *sk, int64_t deadline)
+static inline int sleep_on_channel(struct rsk_sock *sk, int64_t deadline)
 {
-	int ms = rsk_ms_until(deadline), which;
+	int ms = deadline == RSK_NEVER ? -1 : rsk_ms_until(deadline), which;
 
 	sk->asleep = true;
 	rsk_unlock(&sk->lock);
@@ -412,18 +420,26 @@ static int sleep_on_channel(struct rsk_sock *sk, int64_t deadline)
 	return which < 0 ? which : 0;
 }
 
-static int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
+static inline int sleep_until_event(struct rsk_sock *sk, int64_t deadline)
 {
 	if (sk->asleep || sk->state < RSK_CONNECTED || !rsk_qp_may_begin(&sk->qp))
 		return follow(sk, deadline);
 	return sleep_on_channel(sk, deadline);
 }
 
+/* While a thread slept for all, others left events to it, and may have had their edge of them. */
+static __attribute__((noinline)) void hand_over(struct rsk_sock *sk)
+{
+	quiesce(sk, 0);
+	rearm(sk);
+	settle(sk, 0);
+}
+
 int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx, int64_t deadline)
 {
 	int ret = 0;
 
-	if (look(sk) || spin(sk, look))
+	if (spin(sk, look))
 		return 0;
 	rsk_sock_waiting = true;
 	sk->waiters++;
@@ -451,12 +467,10 @@ int rsk_sock_wait(struct rsk_sock *sk, bool (*look)(struct rsk_sock *), bool tx,
 	}
 	sk->waiters--;
 	rsk_sock_waiting = false;
-	/* While this thread slept for all, others left events to it, and may have had their edge of them. */
 	if (sk->observers || awaited(sk))
-		quiesce(sk, 0);
-	rearm(sk);
-	settle(sk, 0);
+		hand_over(sk);
 	/* Whoever followed needs a new thread to sleep on the channel. */
-	rsk_sock_tell_followers(sk);
+	if (sk->waiters)
+		rsk_sock_tell_followers(sk);
 	return ret;
 }
