@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "sock.h"
 #include "stream.h"
@@ -61,7 +60,7 @@ static int64_t look(struct rsk_sock *sk)
 			return due;
 		ret = rsk_qp_probe(&sk->qp);
 		if (ret) {
-			rsk_sock_fail(sk, -ret, "cannot post a probe: %s", strerror(-ret));
+			rsk_stream_post_failed(sk, -ret, "a probe");
 			return RSK_NEVER;
 		}
 		keepalive->probed_at = now;

@@ -179,10 +179,27 @@ bool rsk_stream_can_control(const struct rsk_sock *sk)
 	return sk->qp.ctrl_in_flight < RSK_QP_CTRL;
 }
 
+static int take_messages(struct rsk_sock *sk);
+
+/* What arrived before a failure is not lost with it. No receives are posted meanwhile, so this ends. */
+static void take_what_arrived(struct rsk_sock *sk)
+{
+	while (take_messages(sk))
+		;
+}
+
+void rsk_stream_post_failed(struct rsk_sock *sk, int err, const char *what)
+{
+	take_what_arrived(sk);
+	rsk_sock_fail(sk, err, "cannot post %s: %s", what, strerror(err));
+	/* If the peer has ended the stream, nothing failed, but there is something to be seen. */
+	rsk_sock_wake(sk);
+}
+
 static void sent(struct rsk_sock *sk, int ret, const char *what)
 {
 	if (ret)
-		rsk_sock_fail(sk, -ret, "cannot post %s: %s", what, strerror(-ret));
+		rsk_stream_post_failed(sk, -ret, what);
 }
 
 /* Round and round: what went out so many control messages ago has arrived. */
@@ -445,6 +462,7 @@ static __attribute__((noinline)) void check_failure(struct rsk_sock *sk)
 {
 	struct rsk_qp *qp = &sk->qp;
 
+	take_what_arrived(sk);
 	if (qp->error == -EPROTO)
 		rsk_sock_fail(sk, EPROTO, "the peer sent something that is no message");
 	else if (qp->error)

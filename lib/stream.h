@@ -36,6 +36,10 @@ void rsk_stream_await_peer(struct rsk_sock *sk);
  * calls it. State lock held; nothing happens unless the connection is up. */
 void rsk_stream_progress(struct rsk_sock *sk);
 
+/* A work request could not be posted: takes in what has arrived, which may be the end of the stream; if it is not,
+ * the connection has failed, with @err. State lock held. */
+void rsk_stream_post_failed(struct rsk_sock *sk, int err, const char *what);
+
 /* Sends what is due: segments, credits, SHUTDOWN, DISCONNECT. State lock held. */
 void rsk_stream_send_control(struct rsk_sock *sk);
 /* Some of it must wait until a send completes: the queue has no entry for it. State lock held. */

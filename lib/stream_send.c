@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 
 #include "iov.h"
 #include "sock.h"
@@ -236,7 +235,7 @@ static __attribute__((noinline)) int post_failed(struct rsk_sock *sk, struct rsk
 
 	from->done -= (size_t)len;
 	rsk_lock(&sk->lock);
-	rsk_sock_fail(sk, err, "cannot post a send: %s", strerror(err));
+	rsk_stream_post_failed(sk, err, "a send");
 	ret = why_not(sk);
 	rsk_unlock(&sk->lock);
 	return ret;

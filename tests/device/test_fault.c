@@ -243,6 +243,25 @@ START_TEST(trouble_ends_with_an_error_or_not_at_all)
 }
 END_TEST
 
+/* The QP may have gone to the error state behind what arrived. */
+START_TEST(what_had_arrived_is_read_before_a_failure)
+{
+	struct pair p = pair_connected();
+	char room[8];
+
+	check_connected(p.a, p.b);
+	FAILS(rsk_recv(p.a, room, sizeof(room), MSG_DONTWAIT), EAGAIN);
+	ck_assert_int_eq(rsk_send(p.b, "data", 4, 0), 4);
+	wait_readable_in_kernel(p.a);
+	faults("post-send 1 fail EIO");
+	FAILS(rsk_send(p.a, "x", 1, MSG_NOSIGNAL), EIO);
+	faults(NULL);
+	ck_assert_int_eq(rsk_recv(p.a, room, sizeof(room), 0), 4);
+	ck_assert_mem_eq(room, "data", 4);
+	pair_close(p);
+}
+END_TEST
+
 START_TEST(missing_receives_are_waited_for)
 {
 	struct pair p = pair_connected();
@@ -394,6 +413,7 @@ int main(void)
 	tcase_add_test(tc, direct_write_tells_whom_it_kept_from_sending);
 	tc = group(s, "on the way", 120);
 	tcase_add_loop_test(tc, trouble_ends_with_an_error_or_not_at_all, 0, COUNT(troubles));
+	tcase_add_test(tc, what_had_arrived_is_read_before_a_failure);
 	tcase_add_test(tc, missing_receives_are_waited_for);
 	tcase_add_test(tc, refused_connection_says_so);
 	tcase_add_test(tc, lost_request_times_out);
