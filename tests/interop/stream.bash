@@ -155,8 +155,13 @@ rsk_is_refused() {
 upstream_is_refused() {
     stream rsk rsk 1 -S 1000 -C 10
     start client.log rstream -s "$address" -p "$port" -S 1000 -C 10
-    wait "$pid" && fail 'rstream connected to a closed port'
-    grep -q 'Connection refused' client.log || fail 'rstream was not refused'
+    if wait "$pid"; then
+        # Over iWARP its rpoll may find the connect decided and fail, which rstream's exit status does not tell.
+        [[ $iwarp ]] && grep -q 'rpoll: Transport endpoint is not connected' client.log ||
+            fail 'rstream connected to a closed port'
+    else
+        grep -q 'Connection refused' client.log || fail 'rstream was not refused'
+    fi
 }
 
 # ---- All cases ----
