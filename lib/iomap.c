@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sock.h"
 #include "stream.h"
@@ -41,15 +43,29 @@ void rsk_maps_destroy(struct rsk_sock *sk)
 	sk->maps.theirs = NULL;
 }
 
+/* The peer may write an entry anew while it is read: of that, another message tells. */
+static void copy_entry(uint8_t copy[static WIRE_MAPPING_SIZE], const uint8_t *entry)
+{
+	const _Atomic(uint64_t) *words = (const void *)entry;
+
+	for (size_t i = 0; i < WIRE_MAPPING_SIZE / 8; i++) {
+		uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
+
+		memcpy(copy + 8 * i, &word, 8);
+	}
+}
+
 int rsk_maps_told(struct rsk_sock *sk, uint32_t index)
 {
 	struct rsk_maps *maps = &sk->maps;
+	uint8_t entry[WIRE_MAPPING_SIZE];
 	struct rsk_mapping mapping;
 	int ret;
 
 	if (index >= maps->room)
 		return -EPROTO;
-	ret = rsk_wire_get_mapping(&mapping, sk->rx.mappings + (size_t)index * WIRE_MAPPING_SIZE);
+	copy_entry(entry, sk->rx.mappings + (size_t)index * WIRE_MAPPING_SIZE);
+	ret = rsk_wire_get_mapping(&mapping, entry);
 	if (ret)
 		return ret;
 	maps->theirs[index] = mapping;
