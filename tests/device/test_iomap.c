@@ -345,12 +345,14 @@ struct writer {
 	struct task task;
 };
 
-/* Writes until it fails. */
+/* Writes until it fails; the peer can tell by a byte when the first has arrived. */
 static void write_on_and_on(void *arg)
 {
 	struct writer *w = arg;
 	uint8_t *bytes = pattern(w->len, 1);
 
+	write_all(w->fd, bytes, w->len, w->offset);
+	ck_assert_int_eq(rsk_send(w->fd, "!", 1, 0), 1);
 	do {
 		w->ret = rsk_iowrite(w->fd, bytes, w->len, w->offset, MSG_NOSIGNAL);
 		if (w->ret > 0)
@@ -360,14 +362,11 @@ static void write_on_and_on(void *arg)
 	free(bytes);
 }
 
-static void wait_for_change(const volatile uint8_t *byte)
+static void wait_for_write(int fd)
 {
-	uint64_t limit = now_ms() + LIMIT_MS;
+	char byte;
 
-	while (!*byte) {
-		ck_assert_msg(now_ms() < limit, "nothing is written");
-		poll(NULL, 0, 1);
-	}
+	ck_assert_int_eq(rsk_recv(fd, &byte, 1, 0), 1);
 }
 
 /* What was posted before it heard of the end meets memory that is not there: that ends the connection, and
@@ -381,7 +380,7 @@ START_TEST(unmapping_under_a_writer_ends_its_writes)
 
 	map_at(p, memory, LEN, 0);
 	task_start(&w.task, write_on_and_on, &w);
-	wait_for_change(memory + LEN - 1);
+	wait_for_write(p.b);
 	OK(rsk_iounmap(p.b, memory, LEN));
 	memset(memory, 0, LEN);
 	task_join(&w.task);
@@ -406,7 +405,7 @@ START_TEST(close_ends_all_mappings_at_once)
 	for (int i = 0; i < MAPPINGS; i++)
 		map_at(p, memory + i * LEN, LEN, i * LEN);
 	task_start(&w.task, write_on_and_on, &w);
-	wait_for_change(memory + LEN - 1);
+	wait_for_write(p.b);
 	OK(rsk_close(p.b));
 	memset(memory, 0, LEN * MAPPINGS);
 	task_join(&w.task);
@@ -619,6 +618,7 @@ END_TEST
 
 #define MSG_DATA(n) (0x00000000u | (n))
 #define MSG_CREDIT(limit) (0x80000000u | (limit))
+#define MSG_MAPPING(index) (0xc0000000u | (index))
 #define MSG_SHUTDOWN 0xe0000002u
 
 /* A connection to a raw peer. */
@@ -642,11 +642,11 @@ static int raw_owner(struct raw *r, const struct option *options, const struct f
 
 #define TABLE_OF_4 OPTIONS({ SOL_RDMA, RDMA_IOMAPSIZE, 4 }, { SOL_RDMA, RDMA_RQSIZE, 16 })
 
-static const volatile void *arriving;
-
-static bool has_arrived(long byte)
+/* What it was written before this message is there now. */
+static void raw_await(struct raw *r, uint32_t message)
 {
-	return *(const volatile char *)arriving == (char)byte;
+	while (raw_message(r) != message)
+		;
 }
 
 START_TEST(mapping_of_a_raw_peer_is_written_to)
@@ -659,8 +659,8 @@ START_TEST(mapping_of_a_raw_peer_is_written_to)
 	raw_post(&r, MSG_SHUTDOWN);
 	check_end_of_file(fd);
 	ck_assert_int_eq(rsk_iowrite(fd, "hello there", 11, 1003, 0), 5);
-	arriving = raw_mapped(&r) + 7;
-	wait_until(has_arrived, 'o', "the last byte of a write");
+	ck_assert_int_eq(rsk_send(fd, "!", 1, 0), 1);
+	raw_await(&r, MSG_DATA(1));
 	ck_assert_mem_eq(raw_mapped(&r), "\0\0\0hello\0", 9);
 	/* In place of the first, and the message alone tells it. */
 	raw_post_mapping(&r, 3, 2000, addr + 100, 8);
@@ -695,7 +695,7 @@ START_TEST(bad_mapping_fails_the_connection)
 		raw_post_mapping(&r, bad_mappings[_i].index, bad_mappings[_i].offset,
 				 bad_mappings[_i].addr, bad_mappings[_i].length);
 	else
-		raw_post(&r, 0xc0000000u | bad_mappings[_i].index);
+		raw_post(&r, MSG_MAPPING(bad_mappings[_i].index));
 	ck_assert_msg(rsk_recv(fd, &byte, 1, 0) == -1 && errno == EPROTO, "%s: %s",
 		      bad_mappings[_i].name, strerror(errno));
 	FAILS(rsk_iowrite(fd, "x", 1, 0, MSG_NOSIGNAL), EPIPE);
@@ -778,8 +778,7 @@ START_TEST(mapping_is_written_to_the_table_behind_the_list)
 
 	ck_assert_int_eq(rsk_iomap(fd, memory[0], 8, PROT_WRITE, 0, 100), 100);
 	ck_assert_int_eq(rsk_iomap(fd, memory[1], 7, PROT_WRITE, 0, 200), 200);
-	arriving = &second->length;
-	wait_until(has_arrived, 7, "a mapping");
+	raw_await(&r, MSG_MAPPING(1));
 	ck_assert_uint_eq(first->offset, 100);
 	ck_assert_uint_eq(first->addr, (uintptr_t)memory[0]);
 	ck_assert_uint_ne(first->key, 0);
@@ -788,7 +787,8 @@ START_TEST(mapping_is_written_to_the_table_behind_the_list)
 	ck_assert_uint_eq(second->addr, (uintptr_t)memory[1]);
 	/* Its end is an empty one. */
 	OK(rsk_iounmap(fd, memory[1], 7));
-	wait_until(has_arrived, 0, "the end of a mapping");
+	raw_await(&r, MSG_MAPPING(1));
+	ck_assert_uint_eq(second->length, 0);
 }
 END_TEST
 
