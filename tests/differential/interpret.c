@@ -38,6 +38,8 @@ static struct {
 	int fd;
 } sockets[SOCKETS_MAX];
 static int nsockets;
+/* The thread of a job looks up names, and names what it opens. */
+static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* -- words ------------------------------------------------------------------------------------- */
 
@@ -98,7 +100,7 @@ static long number_or(const char *word, long otherwise)
 	return word ? number(word) : otherwise;
 }
 
-/* Where a name is in the table, or -1. */
+/* Where a name is in the table, or -1; with the lock held. */
 static int index_of(const char *name)
 {
 	for (int i = 0; i < nsockets; i++) {
@@ -108,28 +110,39 @@ static int index_of(const char *name)
 	return -1;
 }
 
-static int *socket_called(const char *name)
+static void name_socket(const char *name, int fd)
 {
-	int i = index_of(name);
+	int i;
 
+	pthread_mutex_lock(&sockets_lock);
+	i = index_of(name);
 	if (i < 0) {
 		i = nsockets++;
 		ck_assert_int_lt(i, SOCKETS_MAX);
 		sockets[i].name = name;
-		sockets[i].fd = -1;
 	}
-	return &sockets[i].fd;
+	sockets[i].fd = fd;
+	pthread_mutex_unlock(&sockets_lock);
 }
 
-static bool is_socket(const char *name)
+static bool find_socket(const char *name, int *fd)
 {
-	return index_of(name) >= 0;
+	int i;
+
+	pthread_mutex_lock(&sockets_lock);
+	i = index_of(name);
+	if (i >= 0)
+		*fd = sockets[i].fd;
+	pthread_mutex_unlock(&sockets_lock);
+	return i >= 0;
 }
 
 /* A socket by its name, or a descriptor by its number. */
 static int fd_of(const char *word)
 {
-	return is_socket(word) ? *socket_called(word) : (int)number(word);
+	int fd;
+
+	return find_socket(word, &fd) ? fd : (int)number(word);
 }
 
 /* Text in quotes, or so many zero bytes. */
@@ -168,9 +181,10 @@ static struct address deserted(int family)
 static struct address address_called(const char *word)
 {
 	struct address unspec = { .len = sizeof(unspec.v4) };
+	int fd;
 
-	if (is_socket(word))
-		return name_of(*socket_called(word), false);
+	if (find_socket(word, &fd))
+		return name_of(fd, false);
 	if (!strcmp(word, "here"))
 		return address_of_device(AF_INET, 0);
 	if (!strcmp(word, "here6"))
@@ -215,7 +229,7 @@ static void say_socket(struct action *c, const char *name, int fd)
 	if (fd < 0) {
 		say_result(c, fd);
 	} else {
-		*socket_called(name) = fd;
+		name_socket(name, fd);
 		say(c, "fd");
 	}
 }
@@ -249,23 +263,35 @@ static bool same_host(const struct address *a, const struct address *b)
 	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
-/* The socket, of all others, that has this name, or what sort of address it is. */
+/* The name of the socket, of all but @self, that has this address, or NULL. */
+static const char *socket_at(const struct address *a, int self)
+{
+	const char *name = NULL;
+
+	pthread_mutex_lock(&sockets_lock);
+	for (int i = 0; i < nsockets && !name; i++) {
+		struct address other = name_of(sockets[i].fd, false);
+
+		if (sockets[i].fd != self && other.len == a->len && address_port(&other) &&
+		    !memcmp(&other.room, &a->room, a->len))
+			name = sockets[i].name;
+	}
+	pthread_mutex_unlock(&sockets_lock);
+	return name;
+}
+
+/* The socket that has this address, or what sort of address it is. */
 static void say_address(struct action *c, const struct address *a, int self)
 {
 	struct address here = address_of_device(a->any.sa_family, address_port(a));
 	struct address any = address_wildcard(a->any.sa_family);
+	const char *name = socket_at(a, self);
 
-	for (int i = 0; i < nsockets; i++) {
-		struct address other = name_of(sockets[i].fd, false);
-
-		if (sockets[i].fd != self && other.len == a->len && address_port(&other) &&
-		    !memcmp(&other.room, &a->room, a->len)) {
-			say(c, "%s", sockets[i].name);
-			return;
-		}
-	}
-	say(c, "%s:%s", same_host(a, &here) ? "here" : same_host(a, &any) ? "any" : "elsewhere",
-	    address_port(a) ? "port" : "0");
+	if (name)
+		say(c, "%s", name);
+	else
+		say(c, "%s:%s", same_host(a, &here) ? "here" : same_host(a, &any) ? "any" : "elsewhere",
+		    address_port(a) ? "port" : "0");
 }
 
 /* IN and OUT stand for themselves and RDNORM and WRNORM, which TCP always reports together. */
@@ -365,7 +391,7 @@ static int make_listener(int backlog)
 /* listener NAME = 0: one on a port of its own */
 static void op_listener(struct action *c)
 {
-	*socket_called(c->arg[0]) = make_listener(16);
+	name_socket(c->arg[0], make_listener(16));
 	say(c, "0");
 }
 
@@ -374,12 +400,14 @@ static void op_pair(struct action *c)
 {
 	int listening = make_listener(1), a = CALL(socket)(AF_INET, SOCK_STREAM, 0);
 	struct address there = name_of(listening, false);
+	int b;
 
 	OK(CALL(connect)(a, &there.any, there.len));
-	*socket_called(c->arg[0]) = a;
-	*socket_called(c->arg[1]) = CALL(accept4)(listening, NULL, NULL, 0);
+	b = CALL(accept4)(listening, NULL, NULL, 0);
+	name_socket(c->arg[0], a);
+	name_socket(c->arg[1], b);
 	OK(CALL(close)(listening));
-	say_result(c, *socket_called(c->arg[1]) < 0 ? -1 : 0);
+	say_result(c, b < 0 ? -1 : 0);
 }
 
 /* shutdown NAME HOW = 0 */
@@ -688,8 +716,10 @@ static int collect(struct reports *all, int epfd, int max, int ms)
 	struct epoll_event events[SOCKETS_MAX];
 	int n = CALL(epoll_wait)(epfd, events, max, ms);
 
+	pthread_mutex_lock(&sockets_lock);
 	for (int i = 0; i < n; i++)
 		all->of[index_of(events[i].data.ptr)] |= events[i].events;
+	pthread_mutex_unlock(&sockets_lock);
 	return n;
 }
 
@@ -698,12 +728,14 @@ static void say_reports(struct action *c, const struct reports *all)
 	struct action mask;
 
 	c->got[0] = '\0';
+	pthread_mutex_lock(&sockets_lock);
 	for (int i = 0; i < nsockets; i++) {
 		if (!all->of[i])
 			continue;
 		say_mask(&mask, (short)all->of[i]);
 		say(c, "%s%s:%s", *c->got ? " " : "", sockets[i].name, mask.got);
 	}
+	pthread_mutex_unlock(&sockets_lock);
 	if (!*c->got)
 		say(c, "0");
 }
